@@ -1,0 +1,1 @@
+"""Pure builders: facts in, manifests out."""

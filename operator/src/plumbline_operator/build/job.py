@@ -1,0 +1,138 @@
+"""Builds the Job that does one piece of work outside the operator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from plumbline_contract.base import Document
+from plumbline_contract.runspec import RUNSPEC_VARIABLE
+from plumbline_operator.model.meta import GROUP, Manifest
+
+USER = 65532  # uid and gid of our images: "nonroot" by convention of distroless images
+SCRATCH = "/scratch"
+DEADLINE_SECONDS = 3600
+JOB_LABEL = (
+    f"{GROUP}/job"  # on the Job and its pods: the Job's name, so pods are found without knowing Kubernetes' own label
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Which Secret feeds which credential variables of a pod."""
+
+    secret: str
+    prefix: str = "AWS"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Requests and limits of a container, as Kubernetes quantities."""
+
+    requests: dict[str, str] = field(default_factory=lambda: {"cpu": "100m", "memory": "256Mi"})
+    limits: dict[str, str] = field(default_factory=lambda: {"memory": "2Gi"})
+
+
+def job(
+    name: str,
+    document: Document,
+    image: str,
+    *,
+    credentials: Sequence[Credentials] = (),
+    resources: Resources | None = None,
+    pull_policy: str = "IfNotPresent",
+    deadline_seconds: int = DEADLINE_SECONDS,
+) -> Manifest:
+    """A one-container Job that carries out `document`; never retried by Kubernetes, never removed by a TTL.
+
+    The operator counts attempts itself (each has its own name), and removes the Job after its answer is stored.
+    """
+    main = container("main", image, document, credentials, resources or Resources(), pull_policy)
+    return job_of(name, pod_spec(containers=[main], volumes=[scratch()]), deadline_seconds)
+
+
+def job_of(name: str, pod: Manifest, deadline_seconds: int) -> Manifest:
+    """A Job around a pod spec."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": {JOB_LABEL: name}},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": deadline_seconds,
+            "template": {"metadata": {"labels": {JOB_LABEL: name}}, "spec": pod},
+        },
+    }
+
+
+def pod_spec(*, containers: list[Manifest], volumes: list[Manifest], init: Sequence[Manifest] = ()) -> Manifest:
+    """A pod that passes Pod Security `restricted` and carries no API token."""
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": pod_security(),
+        "containers": containers,
+        "volumes": volumes,
+    }
+    if init:
+        spec["initContainers"] = list(init)
+    return spec
+
+
+def container(
+    name: str,
+    image: str,
+    document: Document,
+    credentials: Sequence[Credentials],
+    resources: Resources,
+    pull_policy: str = "IfNotPresent",
+) -> Manifest:
+    """A container of ours, told what to do by `document`."""
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": pull_policy,
+        "env": [
+            {"name": RUNSPEC_VARIABLE, "value": document.canonical().decode()},
+            {"name": "TMPDIR", "value": SCRATCH},
+            *credential_variables(credentials),
+        ],
+        "resources": {"requests": dict(resources.requests), "limits": dict(resources.limits)},
+        "securityContext": container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}],
+    }
+
+
+def credential_variables(credentials: Sequence[Credentials]) -> list[Manifest]:
+    """Environment variables fed from Secrets; the operator itself never reads a Secret."""
+    return [
+        {
+            "name": f"{c.prefix}_{part}",
+            "valueFrom": {"secretKeyRef": {"name": c.secret, "key": f"AWS_{part}"}},
+        }
+        for c in credentials
+        for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
+    ]
+
+
+def scratch(size: str = "20Gi") -> Manifest:
+    """The writable volume of a pod with a read-only root."""
+    return {"name": "scratch", "emptyDir": {"sizeLimit": size}}
+
+
+def pod_security(user: int | None = USER) -> dict[str, Any]:
+    """The pod's security context under `restricted`. `user` None leaves the image's own non-root user."""
+    context: dict[str, Any] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, "fsGroup": USER}
+    if user is not None:
+        context |= {"runAsUser": user, "runAsGroup": user}
+    return context
+
+
+def container_security() -> dict[str, Any]:
+    """A container's security context under `restricted`, with a read-only root."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }

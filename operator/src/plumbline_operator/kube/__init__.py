@@ -1,0 +1,1 @@
+"""The narrow port to the API server, and its implementations."""

@@ -1,0 +1,1 @@
+"""The words of Kubernetes: names, references, conditions, plans. Pure; nothing here does I/O."""

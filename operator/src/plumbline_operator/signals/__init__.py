@@ -1,0 +1,1 @@
+"""Numbers measured at the router that judge a rollout; absence is a value."""

@@ -1,0 +1,1 @@
+"""Traffic arithmetic: steps, weights, verdicts. Pure."""
