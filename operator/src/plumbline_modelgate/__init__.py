@@ -1,0 +1,1 @@
+"""The model file gate: what a model file must be before any runtime opens it."""
