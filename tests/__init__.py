@@ -1,0 +1,1 @@
+"""Plumbline's tests: what they share is imported as ``tests.support``."""

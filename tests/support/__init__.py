@@ -1,0 +1,1 @@
+"""What the tests stand on: clusters, builders of worlds, clocks."""
