@@ -31,6 +31,10 @@ class Sight:
     images: Images
 
 
+def _wakes_nobody(raw: Manifest) -> tuple[Key, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """One kind's reconcile, in parts.
@@ -38,9 +42,12 @@ class Room:
     observe: live reads only; returns whatever the plan needs (a frozen dataclass).
     plan: pure function of what was observed and the time.
     dependencies: the keys whose change must wake this object, read from its raw form.
+    wakes: the keys that this object's own change, creation and deletion must wake, for links that only this end
+    names: an Approval names its version, and the version cannot name its approvals.
     """
 
     kind: Kind
     observe: Callable[[Any, Sight], Awaitable[Any]]
     plan: Callable[[Any, datetime], Plan]
     dependencies: Callable[[Manifest], tuple[Key, ...]]
+    wakes: Callable[[Manifest], tuple[Key, ...]] = _wakes_nobody
