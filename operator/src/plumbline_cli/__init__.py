@@ -1,0 +1,1 @@
+"""`kubectl plumbline`: the few things that take more than one kubectl command."""
