@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plumbline_contract.base import Document
-from plumbline_contract.runspec import RUNSPEC_VARIABLE
-from plumbline_operator.model.meta import GROUP, Manifest
+from plumbline_contract.runspec import RUNSPEC_VARIABLE, RunSpec
+from plumbline_operator.model.attempts import JOB_LABEL, VERB_LABEL
+from plumbline_operator.model.meta import Manifest
 
 USER = 65532  # uid and gid of our images: "nonroot" by convention of distroless images
 SCRATCH = "/scratch"
 DEADLINE_SECONDS = 3600
-JOB_LABEL = (
-    f"{GROUP}/job"  # on the Job and its pods: the Job's name, so pods are found without knowing Kubernetes' own label
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Resources:
 
 def job(
     name: str,
-    document: Document,
+    document: RunSpec,
     image: str,
     *,
     credentials: Sequence[Credentials] = (),
@@ -47,15 +45,16 @@ def job(
     The operator counts attempts itself (each has its own name), and removes the Job after its answer is stored.
     """
     main = container("main", image, document, credentials, resources or Resources(), pull_policy)
-    return job_of(name, pod_spec(containers=[main], volumes=[scratch()]), deadline_seconds)
+    pod = pod_spec(containers=[main], volumes=[scratch()])
+    return job_of(name, pod, deadline_seconds, verb=document.verb)
 
 
-def job_of(name: str, pod: Manifest, deadline_seconds: int) -> Manifest:
-    """A Job around a pod spec."""
+def job_of(name: str, pod: Manifest, deadline_seconds: int, *, verb: str) -> Manifest:
+    """A Job around a pod spec. `verb` labels it, so that its owner finds it again (`kube.work.see_jobs`)."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "labels": {JOB_LABEL: name}},
+        "metadata": {"name": name, "labels": {JOB_LABEL: name, VERB_LABEL: verb}},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": deadline_seconds,

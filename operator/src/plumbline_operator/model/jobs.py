@@ -12,6 +12,10 @@ from plumbline_operator.model.meta import Manifest
 EXIT_OUT_OF_MEMORY = 137  # 128 + SIGKILL; the kubelet also sets reason OOMKilled
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 
+# What the kubelet and the node lifecycle write into status.reason of a pod they took away; its containers then show
+# an exit code that is not their own fault. The eviction API and preemption set the condition DisruptionTarget.
+LOST_REASONS = frozenset({"Evicted", "NodeLost", "NodeShutdown", "Terminated", "Shutdown", "Preempting"})
+
 
 class Phase(StrEnum):
     """Where a Job stands."""
@@ -94,12 +98,13 @@ def _dead(failed: Mapping[str, Any], pod: Manifest | None, uid: str) -> JobSight
     """A failed Job: the first container that ended badly decides."""
     if failed.get("reason") == "DeadlineExceeded":
         return JobSight(Phase.REFUSED, Fault.DEADLINE, failed.get("message", "The Job ran past its deadline."), uid=uid)
-    for name, ended in _ended(pod):
-        if ended.get("exitCode", 0) != 0:
-            return _verdict(name, ended, uid)
     if pod is None:
         return JobSight(Phase.TROUBLE, Fault.POD_LOST, "The Job failed and its pod is gone.", uid=uid)
     status = pod.get("status", {})
+    taken = status.get("reason") in LOST_REASONS or _holds(status.get("conditions", ()), "DisruptionTarget")
+    for name, ended in () if taken else _ended(pod):
+        if ended.get("exitCode", 0) != 0:
+            return _verdict(name, ended, uid)
     text = f"The pod ended as {status.get('reason', 'Failed')}: {status.get('message', failed.get('message', ''))}"
     return JobSight(Phase.TROUBLE, Fault.POD_LOST, text, uid=uid)
 
