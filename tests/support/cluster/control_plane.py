@@ -37,7 +37,9 @@ class Addresses:
 class ControlPlane:
     """The control plane of one cluster; starting and stopping its parts one by one is a test's tool too."""
 
-    def __init__(self, layout: Layout, record: Record, addresses: Addresses, disabled_controllers: Sequence[str]) -> None:
+    def __init__(
+        self, layout: Layout, record: Record, addresses: Addresses, disabled_controllers: Sequence[str]
+    ) -> None:
         self.layout = layout
         self.record = record
         self.addresses = addresses

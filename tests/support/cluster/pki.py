@@ -59,7 +59,9 @@ class Authority:
     def _request(self, pair: Pair, subject: str, extensions: Sequence[str], signer: Pair | None = None) -> None:
         # An own configuration: openssl's default one would mark every certificate as an authority.
         config = pair.certificate.with_suffix(".cnf")
-        config.write_text("\n".join(["[req]", "distinguished_name=dn", "x509_extensions=ext", "[dn]", "[ext]", *extensions]))
+        config.write_text(
+            "\n".join(["[req]", "distinguished_name=dn", "x509_extensions=ext", "[dn]", "[ext]", *extensions])
+        )
         signed_by = ["-CA", signer.certificate, "-CAkey", signer.key] if signer else []
         made = pair.certificate.with_suffix(".part")
         run(

@@ -90,7 +90,18 @@ def _build(part: Part) -> None:
     with replaced(part.folder) as work:
         target = work / FILE_NAMES[part.name] if part.name in FILE_NAMES else f"{work}/"
         run(
-            [*host.NICE, go, "build", "-mod=readonly", "-trimpath", "-ldflags", part.linker, "-o", target, *part.packages],
+            [
+                *host.NICE,
+                go,
+                "build",
+                "-mod=readonly",
+                "-trimpath",
+                "-ldflags",
+                part.linker,
+                "-o",
+                target,
+                *part.packages,
+            ],
             cwd=source,
             env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
             seconds=BUILD_SECONDS,

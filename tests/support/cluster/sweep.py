@@ -1,0 +1,123 @@
+"""Ending a cluster from what lies on disk and in the kernel, and the list of what is left of one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.cluster import cgroups, containers, layout, network, processes
+from tests.support.cluster.layout import Layout
+from tests.support.cluster.paths import ClusterError
+from tests.support.cluster.progress import run, say, wait_until
+
+# Who stops after whom: the kubelet first, or it would start again what the next step ends.
+STOP_BEFORE_PODS = ("kubelet", "kube-proxy", "coredns")
+STOP_AFTER_PODS = ("s3", "scheduler", "controller-manager", "apiserver", "etcd")
+LOG_LINKS = Path("/var/log/containers")  # the kubelet's links to pod logs; its place is not configurable
+GONE_SECONDS = 30
+
+
+def end_cluster(name: str) -> None:
+    """Ends whatever is left of a cluster and removes its files; nothing happens where nothing is."""
+    where = Layout(name)
+    record = layout.load(name)
+    for part in STOP_BEFORE_PODS:
+        processes.stop(where.pid_file(part))
+    if record is not None and record.bed == "B" and record.provider == "embedded":
+        _end_pods(where)
+    for part in STOP_AFTER_PODS:
+        processes.stop(where.pid_file(part))
+    if record is not None and "settings" in record.facts:
+        network.down()
+        network.put_back(record.facts["settings"])
+    _unmount(where)
+    for folder in (where.state, where.data):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_pods(where: Layout) -> None:
+    runtime = containers.Containers(where)
+    if processes.is_running(where.pid_file("containerd")):
+        try:
+            runtime.remove_all()
+        except ClusterError as error:
+            say(f"containerd does not remove its containers, so their processes are ended instead: {error}")
+    processes.stop(where.pid_file("containerd"))
+    for shim in _shims(where):
+        processes.end(shim, grace_seconds=1)
+    cgroups.kill_members(where.name)
+    wait_until("the pods' processes end", lambda: not list(cgroups.members(where.name)), seconds=GONE_SECONDS)
+    wait_until("the pods' control groups go", lambda: cgroups.remove(where.name), seconds=GONE_SECONDS)
+    for link in LOG_LINKS.glob("*.log"):
+        if link.is_symlink() and str(link.readlink()).startswith(f"{where.data}/"):
+            link.unlink()
+
+
+def _shims(where: Layout) -> list[processes.Identity]:
+    """The shims of this cluster's containerd: programs that were given its very socket."""
+    socket = os.fsencode(containers.Containers(where).socket)
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if words[0].rpartition(b"/")[2].startswith(b"containerd-shim") and socket in words:
+            known = processes.identity_of(int(folder.name))
+            found += [known] if known else []
+    return found
+
+
+def _mounts(where: Layout) -> list[str]:
+    """Mount points under the cluster's folders, the deepest first."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    # The kernel writes a space of a path as \040.
+    points = [line.split(" ")[1].encode().decode("unicode_escape") for line in lines]
+    ours = [point for point in points if point.startswith((f"{where.state}/", f"{where.data}/"))]
+    return sorted(ours, reverse=True)
+
+
+def _unmount(where: Layout) -> None:
+    for point in _mounts(where):
+        # Lazily: a process of a pod that is just ending may still stand in it.
+        run(["umount", "--lazy", point])
+
+
+def leftovers(name: str) -> list[str]:
+    """What is left of a cluster on this machine, one line each; empty after a whole ``down``."""
+    return list(_leftovers(Layout(name)))
+
+
+def _leftovers(where: Layout) -> Iterator[str]:
+    yield from (f"process {part}" for part in where.running_parts())
+    yield from (f"shim {shim.pid}" for shim in _shims(where))
+    yield from (f"pod process {member.pid}" for member in cgroups.members(where.name))
+    yield from (f"control group {group}" for group in cgroups.groups(where.name))
+    yield from (f"mount {point}" for point in _mounts(where))
+    yield from (f"folder {folder}" for folder in (where.state, where.data) if folder.exists())
+    if not bed_b_names(other_than=where.name):
+        yield from _network_leftovers()
+
+
+def _network_leftovers() -> Iterator[str]:
+    if network.bridge_exists():
+        yield f"bridge {network.BRIDGE}"
+    yield from (f"bridge port {port}" for port in network.bridge_ports())
+    if shutil.which("iptables-save"):
+        yield from (f"iptables chain {chain}" for chain in network.kubernetes_chains())
+
+
+def bed_b_names(*, other_than: str) -> list[str]:
+    """The embedded Bed B clusters that have living processes, save one."""
+    return [
+        record.name
+        for record in layout.known_clusters()
+        if record.name != other_than
+        and record.bed == "B"
+        and record.provider == "embedded"
+        and Layout(record.name).running_parts()
+    ]
