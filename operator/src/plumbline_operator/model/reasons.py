@@ -1,12 +1,9 @@
 """Reasons that many kinds share, each with its cause and fix, said once."""
 
 from enum import StrEnum
-from typing import TypeVar
 
 from plumbline_operator.model.jobs import Fault
 from plumbline_operator.model.kind import Explained
-
-ReasonT = TypeVar("ReasonT", bound=StrEnum)
 
 
 class Common(StrEnum):
@@ -61,6 +58,6 @@ EXPLAINED: dict[str, Explained] = {
 }
 
 
-def explained(reasons: type[ReasonT]) -> dict[ReasonT, Explained]:
+def explained(reasons: type[StrEnum]) -> dict[StrEnum, Explained]:
     """Cause and fix of those of a kind's reasons that are shared; the kind adds its own."""
     return {reason: EXPLAINED[reason.value] for reason in reasons if reason.value in EXPLAINED}

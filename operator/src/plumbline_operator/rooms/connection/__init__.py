@@ -1,0 +1,1 @@
+"""Connection: an endpoint and its credentials, verified."""
