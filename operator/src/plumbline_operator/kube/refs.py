@@ -1,5 +1,8 @@
 """Resource types of Kubernetes that the operator touches."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from plumbline_operator.model.meta import Ref
 
 JOBS = Ref("batch", "v1", "jobs", "Job")
@@ -14,3 +17,32 @@ ROLES = Ref("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDINGS = Ref("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 EVENTS = Ref("events.k8s.io", "v1", "events", "Event")
 LEASES = Ref("coordination.k8s.io", "v1", "leases", "Lease")
+
+KNOWN = (
+    JOBS,
+    PODS,
+    SERVICES,
+    CONFIG_MAPS,
+    SERVICE_ACCOUNTS,
+    DEPLOYMENTS,
+    AUTOSCALERS,
+    DISRUPTION_BUDGETS,
+    ROLES,
+    ROLE_BINDINGS,
+    EVENTS,
+    LEASES,
+)
+_BY_KIND = {(ref.api_version, ref.kind): ref for ref in KNOWN}
+
+
+def ref_of(manifest: Mapping[str, Any]) -> Ref:
+    """The resource type of a manifest, from its apiVersion and kind.
+
+    Plurals that are not listed above, and those of our own kinds, are the lower-case kind with an `s`.
+    """
+    api_version, kind = manifest["apiVersion"], manifest["kind"]
+    known = _BY_KIND.get((api_version, kind))
+    if known is not None:
+        return known
+    group, _, version = api_version.rpartition("/")
+    return Ref(group, version, f"{kind.lower()}s", kind)

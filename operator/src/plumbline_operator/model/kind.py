@@ -20,7 +20,7 @@ class ConditionModel(Model):
     status: str = Field(description="True, False or Unknown.", pattern="^(True|False|Unknown)$")
     reason: str = Field(description="One word for why, listed in the reference with cause and fix.")
     message: str = Field(description="What is the case and what to do next.")
-    observed_generation: int = Field(description="The metadata.generation this condition speaks about.")
+    observed_generation: int = Field(default=0, description="The metadata.generation this condition speaks about.")
     last_transition_time: str = Field(
         description="When the status last changed (RFC 3339, UTC).", json_schema_extra={"format": "date-time"}
     )

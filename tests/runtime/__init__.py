@@ -1,0 +1,1 @@
+"""Tests of the machinery every room runs on."""
