@@ -1,0 +1,1 @@
+"""Dataset: a source, its declaration and its tests; cuts immutable snapshots."""

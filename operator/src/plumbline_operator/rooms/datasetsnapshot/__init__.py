@@ -1,0 +1,1 @@
+"""DatasetSnapshot: immutable data under one digest."""
