@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.cluster import ClusterError, embedded, layout, programs, start
+from tests.support.cluster import ClusterError, embedded, find, images, layout, programs, start, stop
 from tests.support.cluster.progress import say
 
 
@@ -41,7 +41,40 @@ def _parser() -> argparse.ArgumentParser:
     prebuild = commands.add_parser("prebuild", help="build all programs, so that later starts are quick")
     prebuild.add_argument("--bed", choices=["A", "B"], default="B")
     prebuild.set_defaults(act=_prebuild)
+    _add_images(commands.add_parser("images", help="build images, or build and load them into a Bed B"))
     return parser
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for verb, act in (("build", _images_build), ("load", _images_load)):
+        command = verbs.add_parser(verb)
+        which = f"{', '.join(images.OWN_IMAGES)}, or a folder with an image.toml; all of ours when none is named"
+        command.add_argument("names", nargs="*", metavar="IMAGE", help=which)
+        command.set_defaults(act=act)
+        if verb == "load":
+            command.add_argument("--name", default="dev", help="the cluster")
+
+
+def _archives(names: Sequence[str]) -> list[Path]:
+    specs = [
+        images.folder_spec(Path(name))
+        if Path(name).is_dir() and name not in images.OWN_IMAGES
+        else images.own_spec(name)
+        for name in names or images.OWN_IMAGES
+    ]
+    return [images.build_image(spec) for spec in specs]
+
+
+def _images_build(options: argparse.Namespace) -> None:
+    for archive in _archives(options.names):
+        print(f"{images.image_reference(archive)}\t{archive}")
+
+
+def _images_load(options: argparse.Namespace) -> None:
+    cluster = find(options.name)
+    for archive in _archives(options.names):
+        print(cluster.load_image(archive))
 
 
 def _up(options: argparse.Namespace) -> None:
@@ -52,7 +85,7 @@ def _up(options: argparse.Namespace) -> None:
 def _down(options: argparse.Namespace) -> None:
     names = [record.name for record in layout.known_clusters()] if options.all else [options.name]
     for name in names:
-        embedded.stop(name)
+        stop(name)
         say(f"{name!r} is down")
 
 

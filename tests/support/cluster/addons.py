@@ -96,32 +96,28 @@ def s3_facts(record: Record, *, in_cluster: bool) -> S3Server:
     return S3Server(endpoint=endpoint, host_endpoint=host, access_key=access, secret_key=secret)
 
 
-def manifests(address: str, dns_service: str, s3_target_port: int) -> str:
-    """The objects that make both known inside: Services without selector, and what CoreDNS may read."""
-    dns_ports = [("dns", 53, 53, "UDP"), ("dns-tcp", 53, 53, "TCP")]
-    s3_ports = [("http", S3_PORT, s3_target_port, "TCP")]
-    role = {"kind": "ClusterRole", "name": "plumbline:dns", "apiGroup": "rbac.authorization.k8s.io"}
-    items = [
-        _object("v1", "Namespace", "storage"),
-        *_service("kube-system", "kube-dns", dns_ports, address, clusterIP=dns_service),
-        *_service("storage", "s3", s3_ports, address),
-        _object(
-            "rbac.authorization.k8s.io/v1",
-            "ClusterRole",
-            "plumbline:dns",
-            rules=[
-                {"apiGroups": [""], "resources": ["services", "namespaces"], "verbs": ["list", "watch"]},
-                {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
-            ],
-        ),
-        _object(
-            "rbac.authorization.k8s.io/v1",
-            "ClusterRoleBinding",
-            "plumbline:dns",
-            roleRef=role,
-            subjects=[{"kind": "User", "name": "plumbline:dns", "apiGroup": "rbac.authorization.k8s.io"}],
-        ),
-    ]
+def dns_manifests(address: str, dns_service: str) -> str:
+    """The Service of cluster DNS, whose server has this address, and what that server may read."""
+    role_name, rbac = "plumbline:dns", "rbac.authorization.k8s.io"
+    readable = [("", ["services", "namespaces"]), ("discovery.k8s.io", ["endpointslices"])]
+    rules = [{"apiGroups": [group], "resources": kinds, "verbs": ["list", "watch"]} for group, kinds in readable]
+    role = {"kind": "ClusterRole", "name": role_name, "apiGroup": rbac}
+    subjects = [{"kind": "User", "name": "plumbline:dns", "apiGroup": rbac}]
+    ports = [("dns", 53, 53, "UDP"), ("dns-tcp", 53, 53, "TCP")]
+    return _list(
+        *_service("kube-system", "kube-dns", ports, address, clusterIP=dns_service),
+        _object(f"{rbac}/v1", "ClusterRole", role_name, rules=rules),
+        _object(f"{rbac}/v1", "ClusterRoleBinding", role_name, roleRef=role, subjects=subjects),
+    )
+
+
+def s3_manifests(address: str, port: int) -> str:
+    """The Service ``s3`` in the namespace ``storage``, whose server has this address and port."""
+    ports = [("http", S3_PORT, port, "TCP")]
+    return _list(_object("v1", "Namespace", "storage"), *_service("storage", "s3", ports, address))
+
+
+def _list(*items: dict[str, Any]) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
 
 

@@ -73,6 +73,11 @@ class Cluster(ABC):
         kubectl = programs.program(programs.KUBERNETES, "kubectl")
         return run([kubectl, "--kubeconfig", self.kubeconfig, *arguments], stdin=stdin, seconds=seconds)
 
+    @property
+    def node_name(self) -> str:
+        """The name of the first node; raises ClusterError where there is none (Bed A)."""
+        return self.kubectl("get", "nodes", "-o", "jsonpath={.items[0].metadata.name}")
+
     def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
         """A kubeconfig with a fresh token of an existing service account, for programs outside the cluster."""
         token = self.kubectl("-n", namespace, "create", "token", name, f"--duration={TOKEN_SECONDS}s").strip()

@@ -96,7 +96,7 @@ class Containers:
         return {row[0]: row[2] for row in rows}
 
     def load(self, archive: Path, name: str, digest: str) -> str:
-        """Imports an OCI archive; pods may then name it by tag and by digest. Returns ``name@digest``."""
+        """Imports an OCI archive; pods may then name it by tag and by digest. Returns the name by digest."""
         full = full_name(name)
         by_digest = f"{full.rpartition(':')[0]}@{digest}"
         present = self.images()
@@ -104,7 +104,7 @@ class Containers:
             self.ctr("images", "import", archive)
         if present.get(by_digest) != digest:
             self.ctr("images", "tag", "--force", full, by_digest)
-        return f"{name.rpartition(':')[0]}@{digest}"
+        return short_name(by_digest)
 
     def remove_all(self) -> None:
         """Ends and removes every container; the images stay."""
@@ -137,3 +137,8 @@ def full_name(name: str) -> str:
     host = name.partition("/")[0]
     has_host = "/" in name and ("." in host or ":" in host or host == "localhost")
     return name if has_host else DEFAULT_REGISTRY_PREFIX + name
+
+
+def short_name(full: str) -> str:
+    """The name as people write it: without the default registry."""
+    return full.removeprefix(DEFAULT_REGISTRY_PREFIX)

@@ -178,6 +178,7 @@ class ControlPlane:
             f"--cluster-signing-cert-file={pki.ca.certificate}",
             f"--cluster-signing-key-file={pki.ca.key}",
             "--use-service-account-credentials=true",
+            f"--flex-volume-plugin-dir={self.layout.data / 'volume-plugins'}",
             "--leader-elect=false",
         ]
 

@@ -135,6 +135,7 @@ def _start_bed_b(name: str, disabled_controllers: Sequence[str]) -> EmbeddedClus
         record = _reserved(name, "B", disabled_controllers)
         pods, services = network.free_ranges()
         record.facts["settings"] = network.current_settings()
+        record.facts["made_folders"] = sweep.missing_fixed_folders()
         record.facts["addresses"] = {
             "api": network.bridge_address(pods),
             "service_range": services,
@@ -155,7 +156,8 @@ def _start_node(cluster: EmbeddedCluster, node: Node) -> None:
     record = cluster.record
     addons.start_s3(cluster.layout, record, {LOOPBACK: record.port("s3"), node.address: addons.S3_PORT})
     cluster.control_plane.start(CONTROL_PLANE_OF_BED["B"])
-    cluster.kubectl("apply", "-f", "-", stdin=addons.manifests(node.address, node.dns_service, addons.S3_PORT))
+    cluster.kubectl("apply", "-f", "-", stdin=addons.dns_manifests(node.address, node.dns_service))
+    cluster.kubectl("apply", "-f", "-", stdin=addons.s3_manifests(node.address, addons.S3_PORT))
     addons.start_dns(cluster.control_plane, node)
     cluster.containers.wait()
     cluster.containers.remove_all()

@@ -52,11 +52,14 @@ def bytes_digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def tree(source: Path, prefix: str) -> Iterable[Entry]:
-    """A folder's (or a file's) entries, to lie under ``prefix`` in the image; compiled Python stays out."""
+def tree(source: Path, prefix: str, *, compiled: bool = False) -> list[Entry]:
+    """A folder's (or a file's) entries, to lie under ``prefix`` in the image.
+
+    compiled: whether folders of Python's bytecode are wanted too.
+    """
     if not source.is_dir():
         return [Entry(prefix, source)]
-    inside = (path for path in source.rglob("*") if "__pycache__" not in path.parts)
+    inside = (path for path in source.rglob("*") if compiled or "__pycache__" not in path.parts)
     return [Entry(prefix, source), *(Entry(f"{prefix}/{path.relative_to(source)}", path) for path in inside)]
 
 

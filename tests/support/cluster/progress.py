@@ -38,8 +38,9 @@ def run(
     cwd: Path | None = None,
     stdin: str | None = None,
     seconds: float = 600,
+    accepted: Sequence[int] = (0,),
 ) -> str:
-    """The standard output of a command that succeeded.
+    """The standard output of a command that succeeded: ended with one of ``accepted``.
 
     Raises ClusterError with the command and the end of its output when it fails, is absent, or takes
     longer than ``seconds``.
@@ -53,7 +54,7 @@ def run(
         raise ClusterError(f"{words[0]} is not installed or not on the PATH") from error
     except subprocess.TimeoutExpired as error:
         raise ClusterError(f"{' '.join(words)} did not end within {seconds:.0f} s") from error
-    if done.returncode != 0:
+    if done.returncode not in accepted:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-SHOWN_OUTPUT_LINES:])
         raise ClusterError(f"{' '.join(words)} ended with {done.returncode}:\n{tail}")
     return done.stdout

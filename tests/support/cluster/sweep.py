@@ -18,6 +18,9 @@ STOP_AFTER_PODS = ("s3", "scheduler", "controller-manager", "apiserver", "etcd")
 LOG_LINKS = Path("/var/log/containers")  # the kubelet's links to pod logs; its place is not configurable
 GONE_SECONDS = 30
 
+# Folders whose places the kubelet does not let us choose. Those that were not there before go at the end.
+FIXED_FOLDERS = (Path("/var/lib/kubelet"), LOG_LINKS)
+
 
 def end_cluster(name: str) -> None:
     """Ends whatever is left of a cluster and removes its files; nothing happens where nothing is."""
@@ -33,8 +36,14 @@ def end_cluster(name: str) -> None:
         network.down()
         network.put_back(record.facts["settings"])
     _unmount(where)
-    for folder in (where.state, where.data):
+    made = record.facts.get("made_folders", []) if record is not None else []
+    for folder in (*map(Path, made), where.state, where.data):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def missing_fixed_folders() -> list[str]:
+    """Those of the kubelet's fixed folders that are not there now, and so will be ours."""
+    return [str(folder) for folder in FIXED_FOLDERS if not folder.exists()]
 
 
 def _end_pods(where: Layout) -> None:
