@@ -1,0 +1,1 @@
+"""Approval: the decision of one person on one digest."""

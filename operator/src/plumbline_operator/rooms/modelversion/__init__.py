@@ -1,0 +1,1 @@
+"""ModelVersion: one immutable model, our judgement of it, and who approved it."""
