@@ -1,0 +1,180 @@
+"""The Open Inference Protocol v2 over HTTP: an ASGI application without a framework.
+
+GET  /v2/health/live   /v2/health/ready   /v2   /metrics
+GET  /v2/models/<name>   /v2/models/<name>/ready          also below /v2/models/<name>/versions/<digest>
+POST /v2/models/<name>/infer
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import orjson
+
+from plumbline_contract.routes import ServingSettings
+from plumbline_serving.errors import BadRequest
+from plumbline_serving.infer import Inference
+from plumbline_serving.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+MAX_BODY_BYTES = 16 * 1024 * 1024  # some 20,000 rows of 40 features as JSON; the router's limit is the same
+JSON = (b"content-type", b"application/json")
+CLOSE = (b"connection", b"close")
+TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+PLATFORM = "onnx_onnxv1"  # the protocol's name for ONNX models
+
+
+class App:
+    """Answers the protocol for one model. `draining` turns readiness off and closes connections after an answer."""
+
+    def __init__(
+        self,
+        settings: ServingSettings,
+        inference: Inference,
+        metrics: Metrics,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self._inference, self._metrics, self._max_body_bytes = inference, metrics, max_body_bytes
+        self.draining = False
+        model = f"/v2/models/{settings.model_name}"
+        version = f"{model}/versions/{inference.model.manifest}"
+        self._infer_paths = frozenset({f"{model}/infer", f"{version}/infer"})
+        self._pages: dict[str, Callable[[], tuple[int, bytes]]] = {
+            "/v2": self._server,
+            "/v2/health/live": lambda: (200, b'{"live":true}'),
+            "/v2/health/ready": self._ready,
+            model: self._model,
+            version: self._model,
+            f"{model}/ready": self._ready,
+            f"{version}/ready": self._ready,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        path = scope["path"]
+        if path in self._infer_paths and scope["method"] == "POST":
+            await self._infer(scope, receive, send)
+        else:
+            await self._page(path, scope["method"], send)
+
+    async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            body = await self._body(headers, receive)
+            if body is None:
+                return  # the caller went away while sending
+            answer, extra = self._inference.answer(headers, body)
+            status = 200
+        except BadRequest as exc:
+            status, answer, extra = exc.status, error(exc.message), []
+        if status == 413 or self.draining:
+            extra = [*extra, CLOSE]
+        await respond(send, status, answer, JSON, extra)
+        self._metrics.answered(status, time.perf_counter() - started)
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
+        """The whole body, None when the caller disconnected. Raises BadRequest when it is too large or not JSON."""
+        check_content(headers)
+        declared = headers.get(b"content-length", b"0")
+        if len(declared) > 18 or int(declared) > self._max_body_bytes:
+            raise self._too_large()
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body: bytes = message["body"]
+        if not message["more_body"]:
+            return body
+        return await self._rest(body, receive)
+
+    async def _rest(self, body: bytes, receive: Receive) -> bytes | None:
+        parts, size, more = [body], len(body), True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            parts.append(message["body"])
+            size += len(parts[-1])
+            if size > self._max_body_bytes:
+                raise self._too_large()
+            more = message["more_body"]
+        return b"".join(parts)
+
+    def _too_large(self) -> BadRequest:
+        return BadRequest(f"the body is larger than {self._max_body_bytes} bytes; send fewer rows per request", 413)
+
+    async def _page(self, path: str, method: str, send: Send) -> None:
+        if path in self._infer_paths:
+            await respond(send, 405, error("infer takes POST"), JSON, [(b"allow", b"POST")])
+        elif path == "/metrics":
+            await respond(send, 200, self._metrics.text(), TEXT, [])
+        elif path not in self._pages:
+            await respond(send, 404, error(f"nothing is served at {path[:200]}; this server has {self._known()}"), JSON)
+        elif method not in ("GET", "HEAD"):
+            await respond(send, 405, error(f"{path} takes GET"), JSON, [(b"allow", b"GET, HEAD")])
+        else:
+            status, body = self._pages[path]()
+            await respond(send, status, body, JSON, [CLOSE] if self.draining else [])
+
+    def _known(self) -> str:
+        return ", ".join(sorted({*self._pages, *self._infer_paths, "/metrics"}))
+
+    def _ready(self) -> tuple[int, bytes]:
+        name = self._inference.model.name
+        return 503 if self.draining else 200, orjson.dumps({"name": name, "ready": not self.draining})
+
+    def _server(self) -> tuple[int, bytes]:
+        return 200, orjson.dumps({"name": "plumbline-serving", "version": "2", "extensions": []})
+
+    def _model(self) -> tuple[int, bytes]:
+        model = self._inference.model
+        return 200, orjson.dumps(
+            {
+                "name": model.name,
+                "versions": [model.manifest],
+                "platform": PLATFORM,
+                "inputs": [
+                    {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+                    for spec in model.signature.inputs
+                ],
+                "outputs": [
+                    {"name": spec.name, "datatype": spec.datatype, "shape": spec.shape}
+                    for spec in model.signature.outputs
+                ],
+            }
+        )
+
+
+def check_content(headers: dict[bytes, bytes]) -> None:
+    """Raise BadRequest for a body this server would misread."""
+    content = headers.get(b"content-type", b"")
+    if content != b"application/json" and content.split(b";")[0].strip().lower() != b"application/json":
+        named = content.decode("latin-1")[:80] or "missing"
+        raise BadRequest(f"content-type is {named}; send application/json", 415 if content else 400)
+    if b"inference-header-content-length" in headers:
+        raise BadRequest("inference-header-content-length asks for binary tensors; send data as JSON")
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding != b"identity":
+        raise BadRequest(f"content-encoding is {encoding.decode('latin-1')[:80]}; send the body uncompressed", 415)
+
+
+async def respond(
+    send: Send, status: int, body: bytes, content: tuple[bytes, bytes], extra: Headers | None = None
+) -> None:
+    """Send one complete answer."""
+    headers = [content, (b"content-length", b"%d" % len(body)), *(extra or ())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def error(message: str) -> bytes:
+    """The protocol's error document."""
+    return orjson.dumps({"error": message})

@@ -1,0 +1,159 @@
+"""One inference: JSON in, JSON out, a record for the log."""
+
+import logging
+import re
+import secrets
+import time
+from typing import Any
+
+import orjson
+
+from plumbline_contract.prediction import prediction_id
+from plumbline_contract.routes import (
+    PREDICTION_HEADER,
+    REQUEST_HEADER,
+    ROLE_HEADER,
+    SHADOW_ROLE,
+    UNIT_HEADER,
+    VARIANT_HEADER,
+)
+from plumbline_serving.errors import BadRequest
+from plumbline_serving.log import PredictionLog
+from plumbline_serving.metrics import Metrics
+from plumbline_serving.model import REFUSALS, RUNTIME_ERRORS, Model
+from plumbline_serving.redaction import Redaction, hashed
+from plumbline_serving.segment import Record
+from plumbline_serving.tensors import Array, TensorSpec, check_fields
+
+logger = logging.getLogger(__name__)
+
+_REQUEST, _UNIT, _ROLE, _PREDICTION, _VARIANT = (
+    name.encode() for name in (REQUEST_HEADER, UNIT_HEADER, ROLE_HEADER, PREDICTION_HEADER, VARIANT_HEADER)
+)
+_SHADOW = SHADOW_ROLE.encode()
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,100}")  # what a prediction id may end in
+_BODY_FIELDS = frozenset({"id", "inputs", "outputs", "parameters"})
+_OUTPUT_FIELDS = frozenset({"name", "parameters"})
+MAX_ID = 256  # characters of the caller's own id that are echoed
+
+
+class Inference:
+    """Turns the body of an inference request into the body of its answer."""
+
+    def __init__(self, model: Model, variant: str, redaction: Redaction, log: PredictionLog, metrics: Metrics) -> None:
+        self.model, self._redaction, self._log, self._metrics = model, redaction, log, metrics
+        self._variant_header = (_VARIANT, variant.encode())
+        self._outputs = {spec.name: place for place, spec in enumerate(model.signature.outputs)}
+
+    def answer(self, headers: dict[bytes, bytes], body: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """The answer's body and the headers that name the prediction. Raises BadRequest."""
+        document = parsed(body)
+        wanted = self._wanted(document.get("outputs"))
+        feed, rows = self.model.signature.decode(document.get("inputs"))
+        answers = self._run(feed)
+        milliseconds = time.time_ns() // 1_000_000
+        request_id = request_id_of(headers)
+        data = self._encoded(document.get("id"), answers, wanted)
+        self._record(headers, milliseconds, request_id, rows, feed, answers)
+        return data, [
+            (_PREDICTION, prediction_id(milliseconds, request_id).encode()),
+            self._variant_header,
+        ]
+
+    def _wanted(self, outputs: Any) -> list[int] | None:
+        """Places of the outputs the caller asks for, None for all."""
+        if outputs is None:
+            return None
+        if type(outputs) is not list or not outputs:
+            raise BadRequest("outputs must be a non-empty JSON array of {name}; leave it out to get all outputs")
+        places = []
+        for index, wanted in enumerate(outputs):
+            if type(wanted) is not dict:
+                raise BadRequest(f"outputs[{index}] must be a JSON object with a name")
+            check_fields(wanted, _OUTPUT_FIELDS, f"outputs[{index}]")
+            name = wanted.get("name")
+            if type(name) is not str or name not in self._outputs:
+                raise BadRequest(f"outputs[{index}].name is {str(name)[:60]!r}; the outputs are {list(self._outputs)}")
+            places.append(self._outputs[name])
+        return places
+
+    def _run(self, feed: dict[str, Array]) -> list[Array]:
+        try:
+            return self.model.run(feed)
+        except REFUSALS as exc:
+            raise BadRequest(f"the model cannot take these inputs: {str(exc)[:500]}") from exc
+        except RUNTIME_ERRORS as exc:
+            logger.error("the model failed: %s", exc)
+            raise BadRequest(f"the model failed on these inputs: {str(exc)[:500]}", 500) from exc
+
+    def _encoded(self, caller_id: str | None, answers: list[Array], wanted: list[int] | None) -> bytes:
+        model = self.model
+        document: dict[str, Any] = {"model_name": model.name, "model_version": model.manifest}
+        if caller_id is not None:
+            document["id"] = caller_id
+        specs = model.signature.outputs
+        document["outputs"] = [
+            encoded(specs[place], answers[place]) for place in (range(len(specs)) if wanted is None else wanted)
+        ]
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+    def _record(
+        self,
+        headers: dict[bytes, bytes],
+        milliseconds: int,
+        request_id: str,
+        rows: int,
+        feed: dict[str, Array],
+        answers: list[Array],
+    ) -> None:
+        metrics = self._metrics
+        metrics.rows += rows
+        if any(array.shape[:1] != (rows,) for array in answers):
+            metrics.log_dropped["shape"] += rows
+            return
+        unit = headers.get(_UNIT)
+        self._log.append(
+            Record(
+                milliseconds,
+                request_id,
+                SHADOW_ROLE if headers.get(_ROLE) == _SHADOW else "primary",
+                hashed(unit.decode("latin-1")) if unit else "",
+                rows,
+                self._redaction.apply(feed),
+                tuple(answers),
+            )
+        )
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """The request document. Raises BadRequest when it is not JSON, too deep, or not an inference request."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise BadRequest(f"the body is not JSON: {exc}") from exc
+    if type(document) is not dict:
+        raise BadRequest("the body must be a JSON object with inputs")
+    if not _BODY_FIELDS.issuperset(document) or "parameters" in document:
+        check_fields(document, _BODY_FIELDS, "the body")
+    caller_id = document.get("id")
+    if caller_id is not None and (type(caller_id) is not str or len(caller_id) > MAX_ID):
+        raise BadRequest(f"id must be a string of at most {MAX_ID} characters")
+    return document
+
+
+def request_id_of(headers: dict[bytes, bytes]) -> str:
+    """The id the router stamped, or a new one for a caller that came without a router."""
+    stamped = headers.get(_REQUEST)
+    if stamped is not None and _REQUEST_ID.fullmatch(stamped):
+        return stamped.decode("ascii")
+    return secrets.token_hex(16)
+
+
+def encoded(spec: TensorSpec, array: Array) -> dict[str, Any]:
+    """One output as the protocol writes it; NaN and infinities become null, which JSON can say."""
+    data: Any = array.reshape(-1)
+    if spec.datatype == "BYTES":
+        data = data.tolist()
+    elif spec.datatype == "FP16":
+        data = data.astype("float32")
+    return {"name": spec.name, "shape": array.shape, "datatype": spec.datatype, "data": data}

@@ -1,0 +1,120 @@
+"""The process: settings, model, listening socket, and an orderly end.
+
+```
+SIGTERM ──▶ readiness off, "connection: close" ── drain seconds ──▶ stop listening, finish answers ──▶ flush the log
+```
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Generator
+
+import uvicorn
+from pydantic import ValidationError
+
+from plumbline_contract.routes import SERVING_VARIABLE, ServingSettings
+from plumbline_serving.app import App
+from plumbline_serving.errors import StartFailure
+from plumbline_serving.infer import Inference
+from plumbline_serving.log import PredictionLog, place_of
+from plumbline_serving.metrics import Metrics
+from plumbline_serving.model import Model, load
+from plumbline_serving.redaction import redaction_of
+from plumbline_serving.segment import Columns
+from plumbline_serving.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 75  # longer than the router keeps an idle connection (30 s), so that the router closes first
+FINISH_SECONDS = 10  # for answers under way after the listening socket is closed
+BACKLOG = 2048
+
+
+def settings_from(environment: dict[str, str]) -> ServingSettings:
+    """What this server was told. Raises StartFailure."""
+    text = environment.get(SERVING_VARIABLE)
+    if text is None:
+        raise StartFailure(f"the environment variable {SERVING_VARIABLE} is missing; it holds the settings as JSON")
+    try:
+        return ServingSettings.model_validate_json(text)
+    except ValidationError as exc:
+        raise StartFailure(f"{SERVING_VARIABLE} is not valid: {exc}") from exc
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: ours drain first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def run(settings: ServingSettings, host: str, port: int, drain_seconds: float) -> None:
+    """Serve until SIGTERM or SIGINT, then return. Raises StartFailure."""
+    storage = Storage(settings)
+    model = load(settings, storage)
+    metrics = Metrics(settings.variant, model.manifest, model.digest)
+    app, log = assemble(settings, model, storage, metrics)
+    log.start()
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=FINISH_SECONDS,
+    )
+    server = _Server(config)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(server, app, drain_seconds))
+    log.close()
+    logger.info("stopped; %d log rows written, dropped %s", metrics.log_written, metrics.log_dropped)
+
+
+def assemble(settings: ServingSettings, model: Model, storage: Storage, metrics: Metrics) -> tuple[App, PredictionLog]:
+    """The application and its log, not yet started."""
+    redaction = redaction_of(model.signature.inputs, settings.redact)
+    columns = Columns(settings.variant, model.digest, redaction.kept, redaction.hashed, model.signature.outputs)
+    pod = os.environ.get("HOSTNAME") or socket.gethostname()
+    log = PredictionLog(
+        storage,
+        place_of(settings, pod, time.time_ns() // 1_000_000),
+        columns,
+        metrics,
+        flush_seconds=settings.log_flush_seconds,
+        queue_rows=settings.log_queue_rows,
+    )
+    return App(settings, Inference(model, settings.variant, redaction, log, metrics), metrics), log
+
+
+async def _serve(server: _Server, app: App, drain_seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    drain = loop.create_task(_drain(server, app, stop, drain_seconds))
+    await server.serve()
+    drain.cancel()
+
+
+async def _drain(server: _Server, app: App, stop: asyncio.Event, seconds: float) -> None:
+    await stop.wait()
+    app.draining = True
+    logger.info("draining for %.1f s", seconds)
+    await asyncio.sleep(seconds)  # a fixed time by design: whoever routes to us must first see that we are not ready
+    server.should_exit = True
