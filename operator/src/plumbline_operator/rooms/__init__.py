@@ -3,6 +3,19 @@
 Each room's author adds one import and one entry; everything else (watches, CRDs, RBAC, reference) follows from it.
 """
 
+from plumbline_operator.rooms.approval.handlers import ROOM as APPROVAL
+from plumbline_operator.rooms.connection.handlers import ROOM as CONNECTION
+from plumbline_operator.rooms.dataset.handlers import ROOM as DATASET
+from plumbline_operator.rooms.datasetsnapshot.handlers import ROOM as DATASET_SNAPSHOT
+from plumbline_operator.rooms.modelversion.handlers import ROOM as MODEL_VERSION
+from plumbline_operator.rooms.registeredmodel.handlers import ROOM as REGISTERED_MODEL
 from plumbline_operator.runtime.room import Room
 
-ROOMS: tuple[Room, ...] = ()
+ROOMS: tuple[Room, ...] = (
+    CONNECTION,
+    DATASET,
+    DATASET_SNAPSHOT,
+    REGISTERED_MODEL,
+    MODEL_VERSION,
+    APPROVAL,
+)
