@@ -10,6 +10,7 @@ from plumbline_operator.rooms.approval.api import Reason as Refusal
 from plumbline_operator.rooms.modelversion.api import CountedApproval, ModelVersionSpec, Reason
 from plumbline_operator.rooms.registeredmodel.api import RegisteredModelSpec
 
+STATUS_LIMIT = 50  # approvals in the status, about 150 bytes each; a status stays far below 64 KiB
 SHOWN = 5  # approvals that a message names before it says how many more there are
 
 
@@ -26,6 +27,11 @@ class Tally:
     refused: tuple[tuple[str, Refusal], ...]
     lapsed: tuple[str, ...]
     again: timedelta | None
+
+    @property
+    def shown(self) -> tuple[CountedApproval, ...]:
+        """The counted ones for the status: denials first, and no more than a status should hold."""
+        return tuple(sorted(self.counted, key=lambda one: (one.decision != "Deny", one.name)))[:STATUS_LIMIT]
 
     @property
     def denial(self) -> CountedApproval | None:

@@ -61,7 +61,7 @@ def plan(seen: Seen, now: datetime) -> Plan:
         return _without_model(seen, conditions)
     tally = consent.count(seen.approvals, version.spec, seen.model, now)
     consent.say(tally, conditions)
-    status = status.model_copy(update={"approvals": tally.counted})
+    status = status.model_copy(update={"approvals": tally.shown})
     judgement = _standing(seen, seen.model)
     if judgement is None:
         obstacle = _obstacle(seen, seen.model)
