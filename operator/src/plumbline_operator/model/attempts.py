@@ -22,7 +22,7 @@ when it is missing. A Job that belongs to no present attempt is a leftover and i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ SOON = timedelta(seconds=1)  # the answer was stored just now; the Job may go
 JOBS = Ref("batch", "v1", "jobs", "Job")
 JOB_LABEL = f"{GROUP}/job"  # on a Job and its pods: the Job's name
 VERB_LABEL = f"{GROUP}/verb"  # on a Job: what it does, so that an owner with several kinds of work tells them apart
+STUCK = frozenset({Fault.UNSCHEDULABLE, Fault.IMAGE_NOT_FOUND, Fault.SECRET_NOT_FOUND})
 ReasonT = TypeVar("ReasonT", bound=StrEnum)
 
 
@@ -157,7 +158,7 @@ def take_turn(
         return Turn(stage, number, wanted, name, asked, JobSight(Phase.ABSENT), ended, False, gone, rest)
     sight = _sight(jobs, name)
     gone = leftovers(jobs, keep=name)
-    ended = _ending(sight, number, limit, meta.generation, now)
+    ended = _ending(_never_started(sight, memory), number, limit, meta.generation, now)
     if ended is None:
         return Turn(Stage.WORKING, number, wanted, name, asked, sight, None, False, gone, PATIENCE)
     return Turn(_stage(ended), number, wanted, name, asked, sight, ended, True, gone, SOON)
@@ -226,6 +227,14 @@ def _position(memory: WorkStatus, meta: Meta, wanted: str, now: datetime) -> tup
 
 def _sight(jobs: Sequence[SeenJob], name: str) -> JobSight:
     return next((look(seen.job, seen.pods) for seen in jobs if seen.name == name), JobSight(Phase.ABSENT))
+
+
+def _never_started(sight: JobSight, memory: WorkStatus) -> JobSight:
+    """The sight with what kept the pod from starting until its deadline; the pod that showed it is gone by then."""
+    before = next((one for one in memory.conditions if one.type == "Ready"), None)
+    if sight.reason != Fault.DEADLINE or before is None or before.reason not in STUCK:
+        return sight
+    return replace(sight, message=f"{sight.message} It never started; {before.reason}: {before.message}")
 
 
 def _ending(sight: JobSight, number: int, limit: int, generation: int, now: datetime) -> Ended | None:

@@ -117,7 +117,7 @@ def _verdict(name: str, ended: Mapping[str, Any], uid: str) -> JobSight:
         return JobSight(phase, report.reason, report.message, report, name, uid)
     code = ended.get("exitCode", 0)
     if ended.get("reason") == "OOMKilled":
-        text = f"Container {name} was killed for using more memory than its limit. Raise spec.resources.memory."
+        text = f"Container {name} was killed for using more memory than its limit."
         return JobSight(Phase.REFUSED, Fault.OOM_KILLED, text, container=name, uid=uid)
     tail = "\n".join(message.strip().splitlines()[-12:])
     return JobSight(Phase.REFUSED, Fault.JOB_FAILED, f"Container {name} ended with {code}: {tail}", None, name, uid)

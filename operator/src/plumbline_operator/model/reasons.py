@@ -55,6 +55,26 @@ EXPLAINED: dict[str, Explained] = {
         "The work's container ended with an error and gave no reason of its own.",
         "The message has the last lines of its log. If they point at Plumbline itself, please report them.",
     ),
+    "EndpointUnreachable": Explained(
+        "A store or git server did not answer: its name does not resolve, or nothing listens there in time.",
+        "It is tried again with growing pauses. Then check the Connection's URL, DNS and NetworkPolicies.",
+    ),
+    "BucketNotFound": Explained(
+        "The store answers but has no bucket of that name for these credentials.",
+        "Create the bucket or correct the Connection, then set the annotation plumbline.dev/requested-at.",
+    ),
+    "AccessDenied": Explained(
+        "A store or git server refuses these credentials what is needed.",
+        "Correct the Secret or the bucket's policy, then set the annotation plumbline.dev/requested-at.",
+    ),
+    "RepositoryNotFound": Explained(
+        "The host answers, but has no git repository at that URL for somebody without a login.",
+        "Correct the Connection's URL, then set the annotation plumbline.dev/requested-at.",
+    ),
+    "DataUnavailable": Explained(
+        "Data or code that was named by digest or commit is not where it has to be, or its bytes are other ones.",
+        "The message names it. Restore it, or push the commit, and ask for the work again.",
+    ),
 }
 
 

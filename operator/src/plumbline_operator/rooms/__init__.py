@@ -9,12 +9,14 @@ from plumbline_operator.rooms.dataset.handlers import ROOM as DATASET
 from plumbline_operator.rooms.datasetsnapshot.handlers import ROOM as DATASET_SNAPSHOT
 from plumbline_operator.rooms.modelversion.handlers import ROOM as MODEL_VERSION
 from plumbline_operator.rooms.registeredmodel.handlers import ROOM as REGISTERED_MODEL
+from plumbline_operator.rooms.trainingrun.handlers import ROOM as TRAINING_RUN
 from plumbline_operator.runtime.room import Room
 
 ROOMS: tuple[Room, ...] = (
     CONNECTION,
     DATASET,
     DATASET_SNAPSHOT,
+    TRAINING_RUN,
     REGISTERED_MODEL,
     MODEL_VERSION,
     APPROVAL,

@@ -133,23 +133,6 @@ class Reason(StrEnum):
 REASONS: dict[StrEnum, Explained] = {
     Reason.VERIFIED: Explained("The endpoint answered, and the bucket or repository is there.", "Nothing."),
     Reason.VERIFYING: Explained("A Job is asking the endpoint.", "Nothing: it takes seconds."),
-    Reason.ENDPOINT_UNREACHABLE: Explained(
-        "The endpoint's name does not resolve, or nothing answers there in time.",
-        "Check the URL, DNS and NetworkPolicies. It is tried again five times; then set the annotation "
-        "plumbline.dev/requested-at to a new value.",
-    ),
-    Reason.BUCKET_NOT_FOUND: Explained(
-        "The store answers but has no bucket of that name for these credentials.",
-        "Create the bucket or correct spec.s3.bucket, then set the annotation plumbline.dev/requested-at.",
-    ),
-    Reason.ACCESS_DENIED: Explained(
-        "The store knows the bucket but refuses these credentials a read, a write or a delete.",
-        "Correct the Secret or the bucket's policy, then set the annotation plumbline.dev/requested-at.",
-    ),
-    Reason.REPOSITORY_NOT_FOUND: Explained(
-        "The host answers, but lists no repository at that URL without a login.",
-        "Correct spec.git.url. Repositories that need a login are not supported yet.",
-    ),
     **explained(Reason),
 }
 

@@ -251,7 +251,10 @@ class Reason(StrEnum):
     SOURCE_UNREADABLE = "SourceUnreadable"
     CONNECTION_NOT_READY = "ConnectionNotReady"
     DATASET_NOT_READY = "DatasetNotReady"
-    STORAGE_UNAVAILABLE = "StorageUnavailable"
+    DATA_UNAVAILABLE = "DataUnavailable"
+    ENDPOINT_UNREACHABLE = "EndpointUnreachable"
+    BUCKET_NOT_FOUND = "BucketNotFound"
+    ACCESS_DENIED = "AccessDenied"
     INVALID_SPEC = "InvalidSpec"
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"
@@ -290,10 +293,6 @@ REASONS: dict[StrEnum, Explained] = {
     Reason.DATASET_NOT_READY: Explained(
         "A foreignKey test refers to a Dataset that is not Ready.",
         "Look at that Dataset; this one goes on by itself once it is Ready.",
-    ),
-    Reason.STORAGE_UNAVAILABLE: Explained(
-        "A bucket did not answer while data was read or written.",
-        "Nothing: it is tried again five times with growing pauses. Then look at the store.",
     ),
     **explained(Reason),
 }

@@ -1,0 +1,1 @@
+"""TrainingRun: one immutable run, from snapshots and code to a model."""
