@@ -43,8 +43,9 @@ class Report(Document):
     def termination_message(self) -> bytes:
         """The canonical bytes, shortened to fit the kubelet's limit.
 
-        The outcome, reason and digests always survive; messages are cut first, then passing verdicts, then the
-        remaining verdicts and numbers are dropped from the end (the full result lies in the bucket).
+        The outcome, reason and digests always survive; messages are cut first (those of passing verdicts entirely),
+        then passing verdicts go, then the remaining verdicts and numbers are dropped from the end (the full result
+        lies in the bucket).
         """
         for candidate in self._ever_shorter():
             data = candidate.canonical()
@@ -56,11 +57,18 @@ class Report(Document):
         failing = tuple(v for v in self.verdicts if v.verdict != "Pass")
         brief = tuple(v.model_copy(update={"message": v.message[:120]}) for v in failing)
         cut = self.model_copy(update={"message": self.message[:1500]})
+        bare = cut.model_copy(update={"verdicts": tuple(_terse(v) for v in self.verdicts)})
         fewer = cut.model_copy(update={"verdicts": brief})
         return [
             self,
             cut,
+            bare,
             fewer,
             *(fewer.model_copy(update={"verdicts": brief[:keep]}) for keep in (12, 6, 3, 1)),
             cut.model_copy(update={"verdicts": brief[:1], "numbers": {}, "message": self.message[:800]}),
         ]
+
+
+def _terse(verdict: TestVerdict) -> TestVerdict:
+    """A verdict that keeps its value; a reader takes an absent verdict for inconclusive, so words go first."""
+    return verdict.model_copy(update={"message": "" if verdict.verdict == "Pass" else verdict.message[:120]})

@@ -404,3 +404,12 @@ def test_a_version_is_woken_by_model_and_storage_and_wakes_its_model() -> None:
         Key("Connection", NAMESPACE, "storage"),
     )
     assert ROOM.wakes(made) == (Key("RegisteredModel", NAMESPACE, "flights"),)
+
+
+async def test_twenty_passing_gates_survive_the_short_termination_message() -> None:
+    names = [f"gate-{index:02}-with-a-rather-long-and-telling-name" for index in range(20)]
+    gates = [{"name": name, "minimum": {"metric": "auc", "value": 0.7}} for name in names]
+    told = [verdict(name, value=0.8123456789012345, message="measured and compared " * 20) for name in names]
+    world = judged("many", answering(evaluated(*told)), approval("yes"), of=model(*gates))
+
+    assert ready_of(await settle(ROOM, world, world.kube())) == ("True", "Approved")
