@@ -56,7 +56,7 @@ def start_dns(control_plane: ControlPlane, node: Node) -> None:
             forward=forward,
         )
     )
-    command = [programs.program(programs.COREDNS, "coredns"), "-conf", corefile]
+    command: list[str | Path] = [programs.program(programs.COREDNS, "coredns"), "-conf", corefile]
     processes.start(layout.pid_file("coredns"), layout.log("coredns"), command)
 
 
@@ -68,7 +68,7 @@ def start_s3(layout: Layout, record: Record, addresses: dict[str, int]) -> None:
     keys = record.facts.setdefault("s3_keys", [secrets.token_hex(10), secrets.token_hex(20)])
     record.save()
     listen = [word for address, port in addresses.items() for word in ("--port", f"{address}:{port}")]
-    command = [programs.program(programs.S3, "versitygw"), *listen, "--quiet", "--keep-alive"]
+    command: list[str | Path] = [programs.program(programs.S3, "versitygw"), *listen, "--quiet", "--keep-alive"]
     command += ["posix", "--versioning-dir", versions, objects]
     env = {"ROOT_ACCESS_KEY_ID": keys[0], "ROOT_SECRET_ACCESS_KEY": keys[1]}
     processes.start(layout.pid_file("s3"), layout.log("s3"), command, env=env)

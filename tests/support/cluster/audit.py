@@ -21,7 +21,7 @@ WRITES = ["create", "update", "patch", "delete", "deletecollection"]
 
 def write_policy(path: Path) -> Path:
     """Writes the policy file: Request level for writes of our kinds and their children, Metadata else."""
-    groups = [{"group": OWN_GROUP}]
+    groups: list[dict[str, object]] = [{"group": OWN_GROUP}]
     groups += [{"group": group, **({"resources": kinds} if kinds else {})} for group, kinds in CHILD_GROUPS.items()]
     policy = {
         "apiVersion": "audit.k8s.io/v1",

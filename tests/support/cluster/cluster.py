@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,8 +71,11 @@ class Cluster(ABC):
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 120) -> str:
         """The standard output of a kubectl command as cluster administrator; raises ClusterError if it fails."""
-        kubectl = programs.program(programs.KUBERNETES, "kubectl")
-        return run([kubectl, "--kubeconfig", self.kubeconfig, *arguments], stdin=stdin, seconds=seconds)
+        return run([self.kubectl_program(), "--kubeconfig", self.kubeconfig, *arguments], stdin=stdin, seconds=seconds)
+
+    def kubectl_program(self) -> str | Path:
+        """The kubectl to use: the machine's own, for clusters that are not built here."""
+        return shutil.which("kubectl") or programs.program(programs.KUBERNETES, "kubectl")
 
     @property
     def node_name(self) -> str:

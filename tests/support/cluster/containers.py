@@ -67,7 +67,7 @@ class Containers:
         config = self.layout.state / "containerd.toml"
         values = {"root": store_root(), "state": self.layout.state, "socket": self.socket}
         config.write_text(CONFIGURATION.format(**values, pause=PAUSE_IMAGE, cni_programs=CNI_PROGRAMS))
-        command = [CONTAINERD, "--config", config]
+        command: list[str | Path] = [CONTAINERD, "--config", config]
         processes.start(self.layout.pid_file("containerd"), self.layout.log("containerd"), command)
 
     def wait(self) -> None:
@@ -105,6 +105,13 @@ class Containers:
         if present.get(by_digest) != digest:
             self.ctr("images", "tag", "--force", full, by_digest)
         return short_name(by_digest)
+
+    def prune(self) -> None:
+        """Forgets the images that only a digest still names: their tag has moved on since."""
+        present = self.images()
+        tagged = {digest for name, digest in present.items() if "sha256:" not in name}
+        if stale := [name for name, digest in present.items() if digest not in tagged]:
+            self.ctr("images", "remove", *stale)
 
     def remove_all(self) -> None:
         """Ends and removes every container; the images stay."""

@@ -10,7 +10,7 @@ from tests.support.cluster.cluster import Cluster, S3Server
 from tests.support.cluster.control_plane import LOOPBACK, Addresses, ControlPlane
 from tests.support.cluster.layout import Layout, Record
 from tests.support.cluster.node import NODE_NAME, Node
-from tests.support.cluster.paths import ClusterError, cache_root, locked, state_root
+from tests.support.cluster.paths import ClusterError, cache_root, locked
 from tests.support.cluster.progress import say, timed, wait_until
 
 CONTROL_PLANE_OF_BED = {
@@ -40,11 +40,13 @@ class EmbeddedCluster(Cluster):
 
     @property
     def s3(self) -> S3Server:
-        if not processes.is_running(self.layout.pid_file("s3")):
-            with locked(self.layout.lock):
-                addons.start_s3(self.layout, self.record, {LOOPBACK: self.record.port("s3")})
-                addons.wait_for_s3(self.layout, self.record.port("s3"))
-        return addons.s3_facts(self.record, in_cluster=self.bed == "B")
+        with locked(self.layout.lock):
+            # Another process may have started it, and so chosen the keys, since this record was read.
+            record = layout.load(self.name) or self.record
+            if not processes.is_running(self.layout.pid_file("s3")):
+                addons.start_s3(self.layout, record, {LOOPBACK: record.port("s3")})
+                addons.wait_for_s3(self.layout, record.port("s3"))
+        return addons.s3_facts(record, in_cluster=self.bed == "B")
 
     def user_kubeconfig(self, name: str, groups: Sequence[str] = ()) -> Path:
         pair = self.control_plane.authority.client(name, groups)
@@ -55,6 +57,9 @@ class EmbeddedCluster(Cluster):
             raise ClusterError(f"{archive}: Bed A runs no pods, so it takes no images; start Bed B")
         name, digest = oci.archive_facts(archive)
         return self.containers.load(archive, name, digest)
+
+    def kubectl_program(self) -> Path:
+        return programs.program(programs.KUBERNETES, "kubectl")
 
     def is_healthy(self) -> bool:
         wanted = {*CONTROL_PLANE_OF_BED[self.bed], *(NODE_PARTS if self.bed == "B" else ())}
@@ -70,12 +75,19 @@ def start(name: str, bed: str, disabled_controllers: Sequence[str] = ()) -> Embe
     for part in programs.PARTS_OF_BED[bed]:
         programs.built(part)
     with locked(Layout(name).lock):
-        running = _reusable(name, bed)
+        running = _reusable(name, bed, disabled_controllers)
         if running:
             return running
         sweep.end_cluster(name)
-        with timed(f"starting Bed {bed} {name!r}"):
-            return _start_bed_a(name, disabled_controllers) if bed == "A" else _start_bed_b(name, disabled_controllers)
+        try:
+            with timed(f"starting Bed {bed} {name!r}"):
+                return (_start_bed_a if bed == "A" else _start_bed_b)(name, disabled_controllers)
+        except ClusterError as error:
+            if layout.load(name) is None:
+                raise
+            logs = sweep.keep_logs(name)
+            sweep.end_cluster(name)
+            raise ClusterError(f"{error}\nThe logs are kept in {logs}") from error
 
 
 def stop(name: str) -> None:
@@ -96,11 +108,12 @@ def require_machine(bed: str) -> None:
         host.install_packages(host.PACKAGE_FILES)
 
 
-def _reusable(name: str, bed: str) -> EmbeddedCluster | None:
+def _reusable(name: str, bed: str, disabled_controllers: Sequence[str]) -> EmbeddedCluster | None:
     record = layout.load(name)
     if record is None:
         return None
-    if record.ready and record.bed == bed and record.provider == "embedded":
+    as_asked = (record.bed, record.provider) == (bed, "embedded")
+    if as_asked and record.ready and record.facts["disabled_controllers"] == list(disabled_controllers):
         cluster = EmbeddedCluster(record)
         if cluster.is_healthy():
             return cluster
@@ -125,10 +138,8 @@ def _start_bed_a(name: str, disabled_controllers: Sequence[str]) -> EmbeddedClus
 
 
 def _start_bed_b(name: str, disabled_controllers: Sequence[str]) -> EmbeddedCluster:
-    with locked(state_root() / "locks" / ".bed-b"):
-        others = sweep.bed_b_names(other_than=name)
-        if others:
-            raise ClusterError(f"Bed B {others[0]!r} runs on this machine already; `down --name {others[0]}` first")
+    with locked(layout.lock_folder() / ".bed-b"):
+        sweep.end_dead_bed_bs(other_than=name)
         network.require_no_other_kubernetes()
         # A Bed B whose record is gone can leave its bridge and chains behind.
         network.down()
@@ -161,6 +172,7 @@ def _start_node(cluster: EmbeddedCluster, node: Node) -> None:
     addons.start_dns(cluster.control_plane, node)
     cluster.containers.wait()
     cluster.containers.remove_all()
+    cluster.containers.prune()
     cluster.load_image(pause_archive())
     node.start()
     addons.wait_for_s3(cluster.layout, record.port("s3"))

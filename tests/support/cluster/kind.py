@@ -123,7 +123,16 @@ def _start_fresh(name: str, bed: str) -> KindCluster:
     config = where.state / "kind.json"
     config.write_text(json.dumps(settings, indent=2))
     cluster.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
-    options = ["--name", name, "--config", config, "--kubeconfig", cluster.kubeconfig, "--image", NODE_IMAGE]
+    options: list[str | Path] = [
+        "--name",
+        name,
+        "--config",
+        config,
+        "--kubeconfig",
+        cluster.kubeconfig,
+        "--image",
+        NODE_IMAGE,
+    ]
     run(["kind", "create", "cluster", *options, "--wait", "120s"], seconds=START_SECONDS)
     where.pki.mkdir(mode=0o700)
     for file in ("ca.crt", "ca.key"):
@@ -140,7 +149,7 @@ def _start_fresh(name: str, bed: str) -> KindCluster:
 def _gateway() -> str:
     """This machine's address as the node's network sees it."""
     networks = json.loads(run(["docker", "network", "inspect", "kind"]))
-    gateways = [entry.get("Gateway", "") for entry in networks[0]["IPAM"]["Config"]]
+    gateways = [str(entry.get("Gateway", "")) for entry in networks[0]["IPAM"]["Config"]]
     found = [address for address in gateways if address and ":" not in address]
     if not found:
         raise ClusterError("the Docker network `kind` has no IPv4 gateway; `docker network inspect kind` shows it")

@@ -142,7 +142,16 @@ def _sources(target: Path, packages: Sequence[Path], entries: Sequence[oci.Entry
 
 def _compile(folder: Path) -> None:
     """Compiles to bytecode that Python takes without a look at the source's time, which is the same for all."""
-    options = ["--invalidation-mode", "unchecked-hash", "-q", "-q", "-s", folder, "-p", f"/{PACKAGE_FOLDER}"]
+    options: list[str | Path] = [
+        "--invalidation-mode",
+        "unchecked-hash",
+        "-q",
+        "-q",
+        "-s",
+        folder,
+        "-p",
+        f"/{PACKAGE_FOLDER}",
+    ]
     # Some packages bring files that do not compile, for other Pythons or for their own tests; compileall
     # skips those and ends with 1.
     run([*host.NICE, _interpreter(), "-m", "compileall", *options, folder], seconds=1800, accepted=(0, 1))

@@ -27,6 +27,11 @@ PORT_NAMES = (
 PORTS_PER_CLUSTER = 20
 
 
+def lock_folder() -> Path:
+    """Where the locks lie: outside the clusters' own folders, which come and go."""
+    return state_root() / ".locks"
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where one cluster keeps what."""
@@ -55,7 +60,7 @@ class Layout:
     @property
     def lock(self) -> Path:
         """Held while the cluster is started or stopped."""
-        return state_root() / "locks" / self.name
+        return lock_folder() / self.name
 
     def pid_file(self, part: str) -> Path:
         """The pid file of one of the cluster's processes."""
@@ -114,7 +119,7 @@ def known_clusters() -> Iterator[Record]:
 
 def reserve(name: str, bed: str, provider: str) -> Record:
     """A new record with a block of ports that no other cluster has and nobody listens on now."""
-    with locked(state_root() / "locks" / ".ports"):
+    with locked(lock_folder() / ".ports"):
         taken = {record.first_port for record in known_clusters() if record.name != name}
         for first in range(FIRST_PORT, LAST_PORT - PORTS_PER_CLUSTER, PORTS_PER_CLUSTER):
             if first not in taken and all(_is_free(first + k) for k in range(len(PORT_NAMES))):

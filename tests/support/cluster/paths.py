@@ -25,7 +25,8 @@ def cache_root() -> Path:
 
 def state_root() -> Path:
     """The folder of running clusters: pid files, certificates, logs. ``PLUMBLINE_STATE`` moves it."""
-    return Path(os.environ.get("PLUMBLINE_STATE") or "/run/plumbline")
+    own = "/run/plumbline" if os.geteuid() == 0 else f"/tmp/plumbline-{os.geteuid()}"
+    return Path(os.environ.get("PLUMBLINE_STATE") or own)
 
 
 def data_root() -> Path:
@@ -33,7 +34,8 @@ def data_root() -> Path:
 
     Apart from the state, because /run is memory on most machines.
     """
-    return Path(os.environ.get("PLUMBLINE_DATA") or "/var/lib/plumbline")
+    own = "/var/lib/plumbline" if os.geteuid() == 0 else "~/.local/share/plumbline"
+    return Path(os.environ.get("PLUMBLINE_DATA") or own).expanduser()
 
 
 def digest_of(parts: Iterable[bytes | str | Path], *, length: int = 16) -> str:
@@ -49,11 +51,14 @@ def digest_of(parts: Iterable[bytes | str | Path], *, length: int = 16) -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on the file; the kernel lets go of it when the process dies."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Holds an exclusive lock on the file; the kernel lets go of it when the process dies.
+
+    wait: whether to wait for another holder, or to raise BlockingIOError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 

@@ -62,7 +62,7 @@ class Authority:
         config.write_text(
             "\n".join(["[req]", "distinguished_name=dn", "x509_extensions=ext", "[dn]", "[ext]", *extensions])
         )
-        signed_by = ["-CA", signer.certificate, "-CAkey", signer.key] if signer else []
+        signed_by: list[str | Path] = ["-CA", signer.certificate, "-CAkey", signer.key] if signer else []
         made = pair.certificate.with_suffix(".part")
         run(
             [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.cluster import cgroups, containers, layout, network, processes
 from tests.support.cluster.layout import Layout
-from tests.support.cluster.paths import ClusterError
+from tests.support.cluster.paths import ClusterError, locked, state_root
 from tests.support.cluster.progress import run, say, wait_until
 
 # Who stops after whom: the kubelet first, or it would start again what the next step ends.
@@ -31,7 +31,8 @@ def end_cluster(name: str) -> None:
     if record is not None and record.bed == "B" and record.provider == "embedded":
         _end_pods(where)
     for part in STOP_AFTER_PODS:
-        processes.stop(where.pid_file(part))
+        # Their data goes too, so there is nothing to end gracefully.
+        processes.stop(where.pid_file(part), grace_seconds=0)
     if record is not None and "settings" in record.facts:
         network.down()
         network.put_back(record.facts["settings"])
@@ -122,11 +123,34 @@ def _network_leftovers() -> Iterator[str]:
 
 def bed_b_names(*, other_than: str) -> list[str]:
     """The embedded Bed B clusters that have living processes, save one."""
-    return [
-        record.name
-        for record in layout.known_clusters()
-        if record.name != other_than
-        and record.bed == "B"
-        and record.provider == "embedded"
-        and Layout(record.name).running_parts()
-    ]
+    return [name for name in _all_bed_b() if name != other_than and Layout(name).running_parts()]
+
+
+def _all_bed_b() -> list[str]:
+    return [one.name for one in layout.known_clusters() if one.bed == "B" and one.provider == "embedded"]
+
+
+def end_dead_bed_bs(*, other_than: str) -> None:
+    """Clears away every Bed B whose processes died, or raises ClusterError naming the one that lives.
+
+    The caller holds the lock that all starters of a Bed B take, so that none comes up meanwhile.
+    """
+    for name in _all_bed_b():
+        if name == other_than:
+            continue
+        try:
+            # Without waiting: its holder may be a starter that waits for the caller's own lock.
+            with locked(Layout(name).lock, wait=False):
+                if Layout(name).running_parts():
+                    raise ClusterError(f"Bed B {name!r} runs on this machine already; `down --name {name}` first")
+                end_cluster(name)
+        except BlockingIOError as error:
+            raise ClusterError(f"Bed B {name!r} is being started or stopped; try again when it is done") from error
+
+
+def keep_logs(name: str) -> Path:
+    """Copies a cluster's logs to where its end does not remove them; returns the folder."""
+    kept = state_root() / ".failed" / name
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(Layout(name).state / "logs", kept, dirs_exist_ok=True)
+    return kept
