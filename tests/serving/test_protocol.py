@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.serving.models import WEIGHTS
-from tests.serving.processes import Caller, Served, rows
+from tests.serving.processes import Caller, rows
 
 
 def expected(row: tuple[float, float, float]) -> float:
