@@ -18,27 +18,33 @@ _HOST = r"([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5
 ENDPOINT_PATTERN = f"^(https?://{_HOST}/?)?$"
 GIT_PATTERN = f"^(https?|git)://{_HOST}(/[-A-Za-z0-9._~/%+]*)?$"
 
-# Addresses at which clouds hand out the node's own credentials: link-local (AWS, GCP, Azure, and most others), the
-# IPv6 one of AWS, the wire server of Azure and Alibaba's. A host that ends in a number without being a plain IP
-# address is one in disguise (2852039166, 0xa9fea9fe) to most resolvers.
-_METADATA_HOSTS = (
-    "['metadata.google.internal', 'metadata.goog', 'metadata', 'instance-data', "
-    "'fd00:ec2::254', '168.63.129.16', '100.100.100.200']"
+# Addresses at which clouds hand out the node's own credentials: link-local ones (AWS, GCP, Azure and most others) and
+# what is written for them in IPv6, the IPv6 one of AWS, the wire server of Azure, Alibaba's, and their names. These
+# are regular expressions and not CEL's url() and ip(): their results have no length that the cost estimate knows.
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+METADATA_PATTERN = (
+    r"(?i)^[a-z]+://(169[.]254[.]|0[.]0[.]0[.]0|168[.]63[.]129[.]16|100[.]100[.]100[.]200|"
+    r"\[(fe[89ab][0-9a-f]:|fd00:0?ec2:|[0:]*ffff:|[0:]*a9fe:|0*64:ff9b:|[0:]*\])|"
+    r"(metadata([.]google[.]internal|[.]goog)?|instance-data([.]ec2[.]internal)?)(:|/|$))"
 )
+PLAIN_ADDRESS_PATTERN = rf"^[a-z]+://{_OCTET}([.]{_OCTET}){{3}}(:|/|$)"
+# A host that ends in a number without being a plain address is one in disguise to most resolvers: 2852039166,
+# 0xa9fea9fe, 169.16689662.
+NUMERIC_PATTERN = r"(?i)^[a-z]+://([^/:]*[.])?(0x[0-9a-f]*|[0-9]+)(:|/|$)"
+
+
+def _quoted(pattern: str) -> str:
+    return "'" + pattern.replace("\\", "\\\\") + "'"
+
+
 _NO_METADATA: list[JsonValue] = [
     {
-        "rule": "self == '' || !isURL(self) || !isIP(url(self).getHostname()) || "
-        "!(ip(url(self).getHostname()).isLinkLocalUnicast() || ip(url(self).getHostname()).isUnspecified())",
-        "message": "must not be a link-local or unspecified address: that is where clouds keep a node's credentials",
+        "rule": f"!self.matches({_quoted(METADATA_PATTERN)})",
+        "message": "must not be a link-local address or a cloud's metadata service: nodes get their credentials there",
     },
     {
-        "rule": f"self == '' || !isURL(self) || !(url(self).getHostname().lowerAscii() in {_METADATA_HOSTS})",
-        "message": "must not be a cloud's metadata service",
-    },
-    {
-        "rule": "self == '' || !isURL(self) || isIP(url(self).getHostname()) || "
-        r"!url(self).getHostname().matches('((^|[.])(0[xX][0-9a-fA-F]*|[0-9]+)[.]?$)|:')",
-        "message": "must name its host, or write the IP address in the usual way",
+        "rule": f"!self.matches({_quoted(NUMERIC_PATTERN)}) || self.matches({_quoted(PLAIN_ADDRESS_PATTERN)})",
+        "message": "must name its host, or write an IPv4 address as four decimal numbers",
     },
 ]
 

@@ -1,12 +1,11 @@
 """Turns a TrainingRun into the documents of its steps, and their answer into status and a ModelVersion. Pure."""
 
-from collections.abc import Mapping
-
 from plumbline_contract.manifest import CodeRef, SnapshotRef
 from plumbline_contract.report import Report
 from plumbline_contract.runspec import Bucket, Collect, Fetch, Owner, Split, Window
 from plumbline_operator.model.conditions import stamp
-from plumbline_operator.model.meta import GROUP, VERSION, Manifest, plain
+from plumbline_operator.model.meta import Manifest, plain
+from plumbline_operator.rooms.modelversion.api import TrainingWindow, version_manifest
 from plumbline_operator.rooms.trainingrun.api import SplitRule, TrainingRunResource, TrainingRunStatus
 
 MAX_METRICS = 100  # a ModelVersion keeps as many; all of them are in the manifest
@@ -76,36 +75,28 @@ def learned(status: TrainingRunStatus, report: Report) -> TrainingRunStatus:
 
 def version_child(run: TrainingRunResource, status: TrainingRunStatus, model: Manifest) -> Manifest:
     """The ModelVersion of a run that left a model. It belongs to the RegisteredModel, so it outlives the run."""
-    name = run.metadata.name
-    spec: Manifest = {
-        "modelRef": {"name": model["metadata"]["name"]},
-        "runRef": {"name": name},
-        "author": run.spec.author,
-        "storageRef": plain(run.spec.storage_ref),
-        "manifest": status.manifest,
-        "model": status.model,
-        "imageDigest": status.image_digest,
-        "metrics": dict(status.metrics),
-        "snapshots": [plain(one) for one in status.snapshots],
-    }
-    window = training_window(run.spec.split)
-    if window:
-        spec["trainingWindow"] = window
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "ModelVersion",
-        "metadata": {"name": name, "ownerReferences": [_owned_by(model)]},
-        "spec": spec,
-    }
+    return version_manifest(
+        name=run.metadata.name,
+        run=run.metadata.name,
+        model=model["metadata"]["name"],
+        model_uid=model["metadata"]["uid"],
+        author=run.spec.author,
+        storage=run.spec.storage_ref.name,
+        manifest=status.manifest,
+        model_digest=status.model,
+        image_digest=status.image_digest,
+        metrics=status.metrics,
+        snapshots=_snapshots(run),
+        training_window=training_window(run.spec.split),
+    )
 
 
-def training_window(split: SplitRule | None) -> Mapping[str, str]:
-    """The event times of the rows trained on: of the part `train`, or else the first; empty unless split by time."""
+def training_window(split: SplitRule | None) -> TrainingWindow | None:
+    """The event times of the rows trained on: of the part `train`, or else the first; None unless split by time."""
     if split is None or split.strategy != "Time":
-        return {}
+        return None
     part = next((one for one in split.parts if one.name == "train"), split.parts[0])
-    bounds = {"since": part.since, "until": part.until}
-    return {name: stamp(moment) for name, moment in bounds.items() if moment is not None}
+    return TrainingWindow(since=part.since, until=part.until)
 
 
 def _owner(run: TrainingRunResource, job: str) -> Owner:
@@ -128,14 +119,3 @@ def _split(split: SplitRule) -> Split:
         return Split(input=split.input, windows=windows)
     shares = {part.name: part.share for part in split.parts if part.share is not None}
     return Split(input=split.input, shares=shares, seed=split.seed)
-
-
-def _owned_by(model: Manifest) -> Manifest:
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "RegisteredModel",
-        "name": model["metadata"]["name"],
-        "uid": model["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }

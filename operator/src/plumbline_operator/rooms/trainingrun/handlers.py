@@ -3,16 +3,15 @@
 from plumbline_operator.build.training import VERB
 from plumbline_operator.kube.protocol import Reader
 from plumbline_operator.kube.work import see_jobs
-from plumbline_operator.model.meta import GROUP, VERSION, Key, Manifest, Name, Ref
+from plumbline_operator.model.meta import Key, Manifest, Name, Ref
 from plumbline_operator.rooms.connection.api import KIND as CONNECTION
 from plumbline_operator.rooms.dataset.api import KIND as DATASET
 from plumbline_operator.rooms.datasetsnapshot.api import KIND as SNAPSHOT
+from plumbline_operator.rooms.modelversion.api import KIND as VERSION
+from plumbline_operator.rooms.registeredmodel.api import KIND as MODEL
 from plumbline_operator.rooms.trainingrun.api import KIND, TrainingRunResource
 from plumbline_operator.rooms.trainingrun.plan import Observed, plan
 from plumbline_operator.runtime.room import Room, Sight
-
-MODELS = Ref(GROUP, VERSION, "registeredmodels", "RegisteredModel")
-VERSIONS = Ref(GROUP, VERSION, "modelversions", "ModelVersion")
 
 
 async def observe(run: TrainingRunResource, sight: Sight) -> Observed:
@@ -26,8 +25,8 @@ async def observe(run: TrainingRunResource, sight: Sight) -> Observed:
         code=await _get(kube, CONNECTION.ref, space, spec.code.connection_ref if spec.code else None),
         datasets={name: await kube.get(DATASET.ref, space, name) for name in datasets},
         snapshots={name: await kube.get(SNAPSHOT.ref, space, name) for name in snapshots},
-        model=await _get(kube, MODELS, space, spec.model_ref),
-        version=await _get(kube, VERSIONS, space, Name(name=run.metadata.name) if spec.model_ref else None),
+        model=await _get(kube, MODEL.ref, space, spec.model_ref),
+        version=await _get(kube, VERSION.ref, space, Name(name=run.metadata.name) if spec.model_ref else None),
         jobs=await see_jobs(kube, Key(KIND.kind, space, run.metadata.name), VERB),
         image=sight.images.jobs,
         pull_policy=sight.images.pull_policy,
@@ -35,14 +34,16 @@ async def observe(run: TrainingRunResource, sight: Sight) -> Observed:
 
 
 def dependencies(raw: Manifest) -> tuple[Key, ...]:
-    """The Connections, Datasets, DatasetSnapshots and the RegisteredModel it names."""
+    """The Connections, Datasets, DatasetSnapshots and RegisteredModel it names, and the ModelVersion of its name."""
     space, spec = raw["metadata"]["namespace"], raw.get("spec", {})
+    model = spec.get("modelRef")
     inputs = spec.get("inputs", ())
     named = {
         CONNECTION.kind: [spec.get("storageRef", {"name": "storage"}), spec.get("code", {}).get("connectionRef")],
         DATASET.kind: [one.get("datasetRef") for one in inputs],
         SNAPSHOT.kind: [one.get("snapshotRef") for one in inputs],
-        MODELS.kind: [spec.get("modelRef")],
+        MODEL.kind: [model],
+        VERSION.kind: [{"name": raw["metadata"]["name"]} if model else None],
     }
     return tuple(
         Key(kind, space, name) for kind, refs in named.items() for name in sorted({ref["name"] for ref in refs if ref})
