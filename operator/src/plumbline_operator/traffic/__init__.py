@@ -1,1 +1,1 @@
-"""Traffic arithmetic: steps, weights, verdicts. Pure."""
+"""Rollout arithmetic: which step, which weights, and whether the numbers allow the next one. Pure."""
