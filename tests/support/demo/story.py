@@ -17,10 +17,9 @@ from typing import Any
 import polars as pl
 
 from tests.support.cluster import Cluster
-from tests.support.demo import repository
 from tests.support.demo.canary import CanaryWatch
 from tests.support.demo.data import EXAMPLE, prepared, upload
-from tests.support.demo.install import SYSTEM, install, load_images
+from tests.support.demo.install import install, load_images
 from tests.support.demo.narrate import say, stage
 from tests.support.demo.people import DemoError, Person, Raw, condition
 from tests.support.demo.traffic import Request, Tally, Traffic
@@ -349,16 +348,3 @@ def _until(holds: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise DemoError(f"waited {seconds:.0f} s for {what}")
         time.sleep(0.2)
-
-
-def repository_folder() -> Path:
-    """The bare repository for the git server's image, made from the example's training code."""
-    from tests.support.cluster.paths import cache_root
-
-    folder = cache_root() / "flights" / "repository"
-    commit = repository.make(folder)
-    say(f"    training code at commit {commit}")
-    return folder
-
-
-__all__ = ["SYSTEM", "Demo", "repository_folder", "tell"]
