@@ -91,7 +91,8 @@ def snapshot(name: str = "flights-0", dataset: str = "flights", manifest: str = 
 def model(name: str = "delays") -> Manifest:
     """A RegisteredModel."""
     golden = {"datasetRef": {"name": "golden"}, "label": "late"}
-    return ready(raw(MODEL, name, {"owner": "team", "golden": golden}), "Available")
+    gates = [{"name": "good", "minimum": {"metric": "auc", "value": 0.7}}]
+    return ready(raw(MODEL, name, {"owner": "team", "golden": golden, "gates": gates}), "Available")
 
 
 def run(name: str = "delays-1", **changes: Any) -> Manifest:
