@@ -89,6 +89,11 @@ REFUSED = {
         "must not exceed 1",
     ),
     "a parameter that is no name": (objects.run(parameters={"learning-rate": "1"}), "every key must match"),
+    "a request above its limit": (
+        objects.run(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "512Mi"}}),
+        "no request may be above its limit",
+    ),
+    "a quantity that is none": (objects.dataset(resources={"limits": {"memory": "lots"}}), "should match"),
     "a seed below zero": (objects.run(seeds={"model": -1}), "greater than or equal to 0"),
 }
 

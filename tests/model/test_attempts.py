@@ -132,6 +132,16 @@ def test_jobs_of_other_attempts_are_leftovers_but_not_those_that_go_already() ->
     assert [one.name for one in turn(jobs=jobs).leftovers] == ["lake-verify-a1-other"]
 
 
+def test_a_job_that_gets_no_pod_says_so_after_a_while() -> None:
+    name = turn().job
+    job = live(name) | {"status": {"startTime": "2026-03-01T12:00:00Z"}}
+    assert turn(jobs=(SeenJob(job),), now=NOW + timedelta(seconds=19)).sight.reason == ""
+    told = turn(jobs=(SeenJob(job),), now=NOW + timedelta(seconds=20)).sight
+    assert told.reason == "Refused"
+    assert f"kubectl describe job {name}" in told.message
+    assert turn(jobs=(SeenJob(job, ({"metadata": {"name": "p"}},)),), now=NOW + timedelta(hours=1)).sight.reason == ""
+
+
 def test_a_word_that_the_kind_does_not_know_becomes_job_failed() -> None:
     assert known(Reason, "AccessDenied") is Reason.ACCESS_DENIED
     assert known(Reason, "Gibberish") is Reason.JOB_FAILED

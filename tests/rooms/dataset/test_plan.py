@@ -172,6 +172,31 @@ async def test_a_connection_that_is_verified_again_does_not_take_ready_away() ->
     assert ready_of(own) == ("True", "Validated")
 
 
+async def test_two_thousand_plain_columns_fit_into_one_jobs_instructions() -> None:
+    wide = [*COLUMNS, *({"name": f"sensor_{n:04}", "type": "Float64"} for n in range(1996))]
+    own = await settle(ROOM, World("wide", dataset(columns=wide), BOTH), FakeKube(*BOTH, dataset(columns=wide)))
+    assert ready_of(own) == ("False", "Ingesting")
+
+
+async def test_a_declaration_that_cannot_be_handed_to_a_job_is_refused_with_its_size() -> None:
+    wide = [*COLUMNS, *({"name": f"sensor_{n:0>200}", "type": "Float64"} for n in range(1996))]
+    subject = dataset(columns=wide)
+    kube = FakeKube(*BOTH, subject)
+    own = await settle(ROOM, World("huge", subject, BOTH), kube)
+    assert ready_of(own) == ("False", "InvalidSpec")
+    assert "bytes" in own["status"]["conditions"][0]["message"]
+    assert kube.all("Job") == []
+
+
+async def test_the_ingest_gets_what_the_spec_says_and_otherwise_a_default() -> None:
+    for spec, limits in (({}, {"memory": "4Gi"}), ({"limits": {"memory": "64Gi"}}, {"memory": "64Gi"})):
+        subject = dataset(resources=spec)
+        kube = FakeKube(*BOTH, subject)
+        await loop_on(kube).reconcile(ROOM, World("x", subject).key, NOW)
+        (job,) = open_jobs(kube)
+        assert job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] == limits
+
+
 async def test_a_waiting_dataset_says_what_the_other_one_says() -> None:
     _, own = await settled("the referenced Dataset is not Ready")
     message = own["status"]["conditions"][0]["message"]

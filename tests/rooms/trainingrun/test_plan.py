@@ -356,6 +356,26 @@ async def test_a_gpu_is_asked_for_as_the_user_wrote_it() -> None:
     assert train["resources"] == {"requests": {"cpu": "2"}, "limits": {"nvidia.com/gpu": "1", "memory": "8Gi"}}
 
 
+async def test_our_steps_may_use_as_much_memory_as_training() -> None:
+    for memory, expected in (("512Mi", "4Gi"), ("32Gi", "32Gi")):
+        subject = run(resources={"limits": {"memory": memory}}, inputs=None, split=None)
+        kube = FakeKube(*STANDING, subject)
+        await loop_on(kube).reconcile(ROOM, key(), NOW)
+        pod = open_jobs(kube)[0]["spec"]["template"]["spec"]
+        assert [c["resources"]["limits"]["memory"] for c in (pod["initContainers"][0], *pod["containers"])] == [
+            expected
+        ] * 2
+        assert pod["initContainers"][1]["resources"] == {"requests": {}, "limits": {"memory": memory}}
+
+
+async def test_a_running_run_says_which_step_it_is_at() -> None:
+    states = [{"name": "fetch", "state": {"terminated": {"exitCode": 0}}}, {"name": "train", "state": {"running": {}}}]
+    world = World("step", run(), ALL, actor=showing({"phase": "Pending", "initContainerStatuses": states}))
+    own = await settle(ROOM, world, world.kube())
+    assert ready_of(own) == ("False", "Running")
+    assert "step train" in message_of(own)
+
+
 async def test_splits_reach_the_fetch_step() -> None:
     kube, _ = await settled("it runs")
     by_time = fetch_of(open_jobs(kube)[0]).split

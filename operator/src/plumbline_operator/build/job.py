@@ -2,16 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
-from plumbline_contract.base import Document
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from plumbline_contract.base import Document, canonical_json
 from plumbline_contract.runspec import RUNSPEC_VARIABLE, RunSpec
+from plumbline_operator.model.amounts import ResourceAmounts, texts
 from plumbline_operator.model.attempts import JOB_LABEL, VERB_LABEL
 from plumbline_operator.model.meta import Manifest
 
 USER = 65532  # uid and gid of our images: "nonroot" by convention of distroless images
 SCRATCH = "/scratch"
 DEADLINE_SECONDS = 3600
+DOCUMENT_LIMIT = 128 * 1024 - len(RUNSPEC_VARIABLE) - 2  # bytes; Linux refuses to start with a longer variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,13 @@ def job_of(name: str, pod: Manifest, deadline_seconds: int, *, verb: str) -> Man
     }
 
 
+def resources_of(amounts: ResourceAmounts, default: Resources) -> Resources:
+    """What the spec asks for, or the default when it asks for nothing at all; never a mixture that cannot be met."""
+    if not amounts.requests and not amounts.limits:
+        return default
+    return Resources(texts(amounts.requests), texts(amounts.limits))
+
+
 def pod_spec(*, containers: list[Manifest], volumes: list[Manifest], init: Sequence[Manifest] = ()) -> Manifest:
     """A pod that passes Pod Security `restricted` and carries no API token."""
     spec: Manifest = {
@@ -92,7 +105,7 @@ def container(
         "image": image,
         "imagePullPolicy": pull_policy,
         "env": [
-            {"name": RUNSPEC_VARIABLE, "value": document.canonical().decode()},
+            {"name": RUNSPEC_VARIABLE, "value": text_of(document)},
             {"name": "TMPDIR", "value": SCRATCH},
             *credential_variables(credentials),
         ],
@@ -101,6 +114,39 @@ def container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}],
     }
+
+
+def text_of(document: BaseModel) -> str:
+    """The document as it stands in a container's environment; it fits up to DOCUMENT_LIMIT bytes."""
+    return canonical_json(brief(document)).decode()
+
+
+def brief(document: BaseModel) -> dict[str, Any]:
+    """The document without what the other side fills in by itself: a wide table's declaration must fit a variable.
+
+    Fields that tell variants apart stay, whatever their default.
+    """
+    fields = type(document).model_fields
+    return {
+        name: _brief(value)
+        for name, value in document
+        if value is not None and (_tells_apart(fields[name]) or value != fields[name].get_default())
+    }
+
+
+def _tells_apart(field: FieldInfo) -> bool:
+    """Whether the field has one possible value, by which readers know what they read."""
+    return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return brief(value)
+    if isinstance(value, dict):
+        return {name: _brief(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_brief(one) for one in value]
+    return to_jsonable_python(value)
 
 
 def credential_variables(credentials: Sequence[Credentials]) -> list[Manifest]:

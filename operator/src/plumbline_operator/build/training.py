@@ -21,6 +21,7 @@ from plumbline_operator.build.job import (
     pod_spec,
     scratch,
 )
+from plumbline_operator.model.amounts import larger
 from plumbline_operator.model.meta import Manifest
 
 VERB = "train"
@@ -28,12 +29,13 @@ IN, CODE, OUT = "/plumbline/in", "/plumbline/code", "/plumbline/out"
 LAUNCH = f"{IN}/.plumbline/launch"  # written by fetch: notes packages and hardware, then becomes the command
 TRAIN = "train"
 OURS = Resources({"cpu": "250m", "memory": "512Mi"}, {"memory": "4Gi"})
+TRAINING = Resources({"cpu": "500m", "memory": "1Gi"}, {"memory": "4Gi"})  # where the spec says nothing
 SHARED_MEMORY = "8Gi"  # /dev/shm: the runtime's 64 MiB break data loaders of several processes; counts as memory
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Everything that decides one attempt's pod. requests, limits: of the train container."""
+    """Everything that decides one attempt's pod. `resources`: of the train container."""
 
     fetch: Fetch
     collect: Collect
@@ -44,8 +46,7 @@ class Training:
     command: tuple[str, ...]
     parameters: Mapping[str, str]
     seeds: Mapping[str, int]
-    requests: Mapping[str, str]
-    limits: Mapping[str, str]
+    resources: Resources
     deadline_seconds: int
 
 
@@ -78,7 +79,10 @@ def image_digest(pods: tuple[Manifest, ...]) -> str:
 
 
 def _ours(name: str, training: Training, document: Fetch | Collect) -> Manifest:
-    made = container(name, training.jobs_image, document, [training.credentials], OURS, training.pull_policy)
+    # Steps run one after the other, so memory that training may use costs nothing extra while data is fetched.
+    memory = larger(OURS.limits["memory"], training.resources.limits.get("memory", "0"))
+    resources = Resources(OURS.requests, {"memory": memory})
+    made = container(name, training.jobs_image, document, [training.credentials], resources, training.pull_policy)
     made["volumeMounts"] += [
         {"name": "in", "mountPath": IN, "readOnly": name != "fetch"},
         {"name": "code", "mountPath": CODE, "readOnly": name != "fetch"},
@@ -97,7 +101,7 @@ def _train(training: Training) -> Manifest:
         "imagePullPolicy": "IfNotPresent",
         "command": [LAUNCH, *training.command],
         "env": [{"name": name, "value": value} for name, value in sorted((fixed | settings | seeds).items())],
-        "resources": {"requests": dict(training.requests), "limits": dict(training.limits)},
+        "resources": {"requests": dict(training.resources.requests), "limits": dict(training.resources.limits)},
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [

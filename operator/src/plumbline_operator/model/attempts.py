@@ -37,15 +37,18 @@ from plumbline_operator.model.kind import Status
 from plumbline_operator.model.meta import GROUP, REQUESTED_AT, Manifest, Meta, Model, Ref
 from plumbline_operator.model.names import child_name
 from plumbline_operator.model.plan import Note, Target
+from plumbline_operator.model.reasons import Common
 
 MAX_ATTEMPTS = 5
 FIRST_REST = timedelta(seconds=30)  # doubles with every attempt: 30 s, 1 min, 2 min, 4 min
+MAIN = "main"  # the container of a Job that has only one
 PATIENCE = timedelta(seconds=30)  # a working Job wakes its owner; this is the bound should that be missed
 SOON = timedelta(seconds=1)  # the answer was stored just now; the Job may go
 JOBS = Ref("batch", "v1", "jobs", "Job")
 JOB_LABEL = f"{GROUP}/job"  # on a Job and its pods: the Job's name
 VERB_LABEL = f"{GROUP}/verb"  # on a Job: what it does, so that an owner with several kinds of work tells them apart
-STUCK = frozenset({Fault.UNSCHEDULABLE, Fault.IMAGE_NOT_FOUND, Fault.SECRET_NOT_FOUND})
+PODLESS = timedelta(seconds=20)  # the Job controller makes a pod within a second unless the API server refuses it
+STUCK = frozenset({Common.REFUSED, Fault.UNSCHEDULABLE, Fault.IMAGE_NOT_FOUND, Fault.SECRET_NOT_FOUND})
 ReasonT = TypeVar("ReasonT", bound=StrEnum)
 
 
@@ -156,7 +159,7 @@ def take_turn(
         rest = ended.retry_at - now if stage is Stage.RESTING and ended.retry_at else None
         gone = leftovers(jobs, keep="")
         return Turn(stage, number, wanted, name, asked, JobSight(Phase.ABSENT), ended, False, gone, rest)
-    sight = _sight(jobs, name)
+    sight = _sight(jobs, name, now)
     gone = leftovers(jobs, keep=name)
     ended = _ending(_never_started(sight, memory), number, limit, meta.generation, now)
     if ended is None:
@@ -172,7 +175,8 @@ def tell(turn: Turn, conditions: Conditions, reasons: type[ReasonT], working: Re
     if turn.ended is None:
         if turn.sight.reason:
             return conditions.waiting(known(reasons, turn.sight.reason), turn.sight.message)
-        return conditions.waiting(working, f"{what} (attempt {turn.attempt}, Job {turn.job}).")
+        step = f"step {turn.sight.container}, " if turn.sight.container not in ("", MAIN) else ""
+        return conditions.waiting(working, f"{what} ({step}attempt {turn.attempt}, Job {turn.job}).")
     reason = known(reasons, turn.ended.reason)
     if turn.stage is Stage.RESTING and turn.ended.retry_at:
         text = f"{turn.ended.message} Attempt {turn.attempt + 1} starts at {stamp(turn.ended.retry_at)}."
@@ -225,8 +229,21 @@ def _position(memory: WorkStatus, meta: Meta, wanted: str, now: datetime) -> tup
     return memory.attempt, ended
 
 
-def _sight(jobs: Sequence[SeenJob], name: str) -> JobSight:
-    return next((look(seen.job, seen.pods) for seen in jobs if seen.name == name), JobSight(Phase.ABSENT))
+def _sight(jobs: Sequence[SeenJob], name: str, now: datetime) -> JobSight:
+    seen = next((one for one in jobs if one.name == name), None)
+    if seen is None:
+        return JobSight(Phase.ABSENT)
+    sight = look(seen.job, seen.pods)
+    started = seen.job.get("status", {}).get("startTime")  # set as soon as the Job controller has looked at it
+    if sight.phase is not Phase.PENDING or seen.pods or not started:
+        return sight
+    if now - datetime.fromisoformat(started) < PODLESS:
+        return sight
+    text = (
+        f"Job {name} has had no pod since {started}, usually because of a ResourceQuota, a LimitRange or Pod "
+        f"Security. The Job controller says which: kubectl describe job {name}."
+    )
+    return replace(sight, reason=Common.REFUSED, message=text)
 
 
 def _never_started(sight: JobSight, memory: WorkStatus) -> JobSight:

@@ -22,7 +22,7 @@ class Phase(StrEnum):
 
     ABSENT = "Absent"
     PENDING = "Pending"  # no pod runs yet; `reason` and `message` say why when the kubelet or scheduler said so
-    RUNNING = "Running"
+    RUNNING = "Running"  # `container` is the one at work, where the pod says so
     DONE = "Done"  # it answered Done: `report` is set
     REFUSED = "Refused"  # the input is at fault: `reason`, `message`, perhaps `report`
     TROUBLE = "Trouble"  # the surroundings are at fault; another attempt may help
@@ -137,6 +137,9 @@ def _under_way(pod: Manifest | None, uid: str) -> JobSight:
             return JobSight(Phase.PENDING, Fault.IMAGE_NOT_FOUND, text, container=one["name"], uid=uid)
         if waiting.get("reason") == "CreateContainerConfigError":
             return JobSight(Phase.PENDING, Fault.SECRET_NOT_FOUND, waiting.get("message", ""), None, one["name"], uid)
+    for one in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        if one.get("state", {}).get("running") is not None:
+            return JobSight(Phase.RUNNING, container=one["name"], uid=uid)
     return JobSight(Phase.RUNNING if status.get("phase") == "Running" else Phase.PENDING, uid=uid)
 
 

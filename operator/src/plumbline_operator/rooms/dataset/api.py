@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from plumbline_contract.manifest import ColumnType
+from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
 from plumbline_operator.model.conditions import find, is_true
 from plumbline_operator.model.kind import Column, Explained, Kind, Resource
@@ -194,6 +195,11 @@ class DatasetSpec(Model):
         max_length=MAX_TESTS,
         description="What must hold before a snapshot is cut.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+
+    resources: ResourceAmounts = Field(
+        default=ResourceAmounts(),
+        description="What the ingest needs; left empty: half a core, 1Gi, and at most 4Gi.",
     )
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from plumbline_contract.runspec import Ingest
-from plumbline_operator.build.job import Resources, job
+from plumbline_operator.build.job import DOCUMENT_LIMIT, Resources, job, resources_of, text_of
 from plumbline_operator.model.attempts import SeenJob, Stage, Turn, conditions_for, take_turn, tell, written
 from plumbline_operator.model.conditions import Conditions
 from plumbline_operator.model.jobs import Phase
@@ -55,6 +55,8 @@ def plan(seen: Observed, now: datetime) -> Plan:
     missing = _missing(seen, ready=True)
     if missing and turn.stage is Stage.WORKING and turn.sight.phase is Phase.ABSENT:
         return _wait(seen, conditions.waiting(*missing))
+    if turn.stage is Stage.WORKING and (size := len(text_of(_document(seen, turn.job)).encode())) > DOCUMENT_LIMIT:
+        return _wait(seen, conditions.stalled(Reason.INVALID_SPEC, _too_large(size)))
     return _act(seen, turn, conditions)
 
 
@@ -68,6 +70,13 @@ def _missing(seen: Observed, *, ready: bool) -> tuple[Reason, str] | None:
         if text := unready(name, raw, ready=ready):
             return Reason.DATASET_NOT_READY, text
     return None
+
+
+def _too_large(size: int) -> str:
+    return (
+        f"spec.columns and spec.tests take {size:,} bytes as a Job's instructions, and at most {DOCUMENT_LIMIT:,} fit. "
+        "Declare fewer columns and set unknownColumns to Drop, or shorten lists of allowed values."
+    )
 
 
 def _wait(seen: Observed, conditions: Conditions) -> Plan:
@@ -126,7 +135,7 @@ def _ingest_job(seen: Observed, turn: Turn) -> Manifest:
         _document(seen, turn.job),
         seen.image,
         credentials=[credentials_of(storage), credentials_of(source, SOURCE_ENV)],
-        resources=RESOURCES,
+        resources=resources_of(seen.dataset.spec.resources, RESOURCES),
         pull_policy=seen.pull_policy,
     )
 

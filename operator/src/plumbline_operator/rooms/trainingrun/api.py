@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, JsonValue, WithJsonSchema
+from pydantic import AwareDatetime, ConfigDict, Field, JsonValue
 
+from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
 from plumbline_operator.model.kind import Column, Explained, Kind, Resource
 from plumbline_operator.model.meta import Model, Name
@@ -18,11 +19,6 @@ MAX_SETTINGS = 100
 SettingName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=63)]
 SettingValue = Annotated[str, Field(max_length=4096)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", max_length=253)]
-Quantity = Annotated[
-    str | int,
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "description": "A Kubernetes quantity, such as 500m or 4Gi."}),
-]
 
 
 def _rules(*pairs: tuple[str, str]) -> dict[str, JsonValue]:
@@ -113,21 +109,6 @@ class SplitRule(Model):
     )
 
 
-class ResourceAmounts(Model):
-    """Requests and limits of the training container."""
-
-    requests: Mapping[ResourceName, Quantity] = Field(
-        default_factory=lambda: {"cpu": "500m", "memory": "1Gi"},
-        max_length=16,
-        description="What the scheduler sets aside.",
-    )
-    limits: Mapping[ResourceName, Quantity] = Field(
-        default_factory=lambda: {"memory": "4Gi"},
-        max_length=16,
-        description="What the container may use at most; GPUs are asked for here, as nvidia.com/gpu.",
-    )
-
-
 class TrainingRunSpec(Model):
     """One run. Nothing of it can be changed: another run is another object."""
 
@@ -176,7 +157,10 @@ class TrainingRunSpec(Model):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     split: SplitRule | None = Field(default=None, description="How one input is divided into parts.")
-    resources: ResourceAmounts = Field(default=ResourceAmounts(), description="What the training container needs.")
+    resources: ResourceAmounts = Field(
+        default=ResourceAmounts(),
+        description="What the training container needs; left empty: half a core, 1Gi, and at most 4Gi.",
+    )
     deadline_seconds: int = Field(
         default=3600, ge=10, le=30 * 86400, description="How long one attempt may take, waiting for a node included."
     )

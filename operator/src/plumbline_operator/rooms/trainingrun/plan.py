@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from plumbline_contract.report import Outcome
-from plumbline_operator.build.training import TRAIN, VERB, Training, image_digest, training_job
+from plumbline_operator.build.job import resources_of
+from plumbline_operator.build.training import TRAIN, TRAINING, VERB, Training, image_digest, training_job
 from plumbline_operator.model.attempts import (
     SeenJob,
     Stage,
@@ -221,8 +222,7 @@ def _job(seen: Observed, turn: Turn) -> Manifest:
         command=spec.command,
         parameters=spec.parameters,
         seeds=spec.seeds,
-        requests={name: str(amount) for name, amount in spec.resources.requests.items()},
-        limits={name: str(amount) for name, amount in spec.resources.limits.items()},
+        resources=resources_of(spec.resources, TRAINING),
         deadline_seconds=spec.deadline_seconds,
     )
     return training_job(turn.job, training)

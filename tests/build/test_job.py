@@ -1,0 +1,60 @@
+"""What a Job is told fits, and says the same as the whole document."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import TypeAdapter
+
+from plumbline_contract import runspec
+from plumbline_contract.manifest import CodeRef, SnapshotRef
+from plumbline_operator.build.job import text_of
+
+OWNER = runspec.Owner(namespace="team", kind="Dataset", name="flights", uid="u", job="j")
+STORAGE = runspec.Bucket(bucket="team", env="SOURCE")
+DIGEST = "sha256:" + "a" * 64
+SNAPSHOT = SnapshotRef(input="flights", dataset="flights", snapshot="flights-1", digest=DIGEST)
+DOCUMENTS: list[runspec.RunSpec] = [
+    runspec.VerifyConnection(owner=OWNER, git_url="https://git.example.com/x"),
+    runspec.Ingest(
+        owner=OWNER,
+        storage=STORAGE,
+        source=STORAGE,
+        key="k",
+        format="CSV",
+        null_values=(),
+        columns=(runspec.ColumnRule(name="a", type="Int64", nullable=True, minimum=0),),
+        tests=(runspec.RowCount(name="n", minimum=0), runspec.NullShare(name="s", column="a", maximum=0)),
+    ),
+    runspec.Fetch(
+        owner=OWNER,
+        storage=STORAGE,
+        code=CodeRef(url="u", commit="0" * 40),
+        snapshots=(SNAPSHOT,),
+        split=runspec.Split(
+            input="flights",
+            windows={"train": runspec.Window(since=datetime(2013, 1, 1, tzinfo=UTC)), "rest": runspec.Window()},
+        ),
+        seeds={"model": 0},
+        parameters={"empty": ""},
+    ),
+    runspec.Evaluate(
+        owner=OWNER,
+        storage=STORAGE,
+        manifest=DIGEST,
+        golden=DIGEST,
+        label="late",
+        prediction_output="probability",
+        gates=(runspec.MetricGate(name="g", metric="auc", minimum=0),),
+    ),
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda one: one.verb)
+def test_the_short_form_reads_back_as_the_same_document(document: runspec.RunSpec) -> None:
+    adapter: TypeAdapter[runspec.RunSpec] = TypeAdapter(runspec.RunSpec)
+    assert adapter.validate_json(text_of(document)) == document
+
+
+def test_defaults_are_left_out() -> None:
+    column = runspec.ColumnRule(name="a", type="Float64")
+    assert text_of(column) == '{"name":"a","type":"Float64"}'
