@@ -1,0 +1,1 @@
+"""The worked examples, tested as a reader would run them."""
