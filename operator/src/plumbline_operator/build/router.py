@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from plumbline_contract.routes import MEASURE_PORT, ROUTER_PORT, ROUTES_KEY, Routes
 from plumbline_operator.build.job import SCRATCH, container_security, pod_security, scratch
-from plumbline_operator.build.variant import DRAIN_SECONDS, disruption_budget, probe, rolling
+from plumbline_operator.build.variant import disruption_budget, probe, rolling
 from plumbline_operator.model.meta import GROUP, Manifest
 from plumbline_operator.model.names import child_name, label_value
 
 ROUTER_LABEL = f"{GROUP}/router"  # on router pods: name of the deployment they stand in front of
 SERVICE_PORT = 80
-GRACE_SECONDS = 45  # the drain, then open requests
+GRACE_SECONDS = 45  # the agent drains for 5 s on SIGTERM, then open requests get 30 s
 REQUESTS = {"cpu": "100m", "memory": "128Mi"}
 LIMITS = {"memory": "512Mi"}
 RBAC = "rbac.authorization.k8s.io"
@@ -126,10 +126,8 @@ def _container(router: Router) -> Manifest:
         "image": router.image,
         "imagePullPolicy": router.pull_policy,
         "env": [
-            {"name": "PLUMBLINE_NAMESPACE", "value": router.namespace},
-            {"name": "PLUMBLINE_DEPLOYMENT", "value": router.deployment},
-            {"name": "PLUMBLINE_ROUTES", "value": routes_name(router.deployment)},
-            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+            {"name": "PLUMBLINE_ROUTES_NAMESPACE", "value": router.namespace},
+            {"name": "PLUMBLINE_ROUTES_NAME", "value": routes_name(router.deployment)},
             {"name": "TMPDIR", "value": SCRATCH},
         ],
         "ports": [
@@ -139,8 +137,7 @@ def _container(router: Router) -> Manifest:
         "resources": {"requests": dict(REQUESTS), "limits": dict(LIMITS)},
         "startupProbe": probe("/healthz", MEASURE_PORT, period=1, failures=60),
         "livenessProbe": probe("/healthz", MEASURE_PORT, period=10, failures=6),
-        "readinessProbe": probe("/readyz", MEASURE_PORT, period=1, failures=3),
-        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+        "readinessProbe": probe("/ready", MEASURE_PORT, period=1, failures=3),
         "securityContext": container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}],

@@ -1,0 +1,1 @@
+"""ModelDeployment: serves a model, and moves traffic from one version to the next in steps."""

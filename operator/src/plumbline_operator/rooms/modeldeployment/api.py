@@ -1,0 +1,415 @@
+"""ModelDeployment: serves one version of a model, and brings in the next one in steps."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from plumbline_operator.model.attempts import WorkStatus
+from plumbline_operator.model.kind import Column, Explained, Kind, Resource
+from plumbline_operator.model.meta import Meta, Model, Name
+from plumbline_operator.model.reasons import explained
+from plumbline_operator.traffic.measure import PodCounters
+
+SETTLE = timedelta(seconds=5)  # beyond two flushes of a prediction log: an upload, and the clocks of two nodes
+Quantity = Annotated[str, Field(min_length=1, max_length=32, description="A Kubernetes quantity, such as 500m or 1Gi.")]
+
+_CANARIES = "self.steps.filter(s, has(s.canary))"
+_RISING = (
+    f"{_CANARIES}.map(s, s.canary.weight).isSorted() && "
+    f"{_CANARIES}.all(s, {_CANARIES}.exists_one(o, o.canary.weight == s.canary.weight))"
+)
+_SHADOWS_FIRST = "self.steps.map(s, has(s.canary) ? 1 : 0).isSorted()"
+
+
+def _checked(*rules: tuple[str, str]) -> ConfigDict:
+    """Model settings that carry CEL rules, as (rule, message), into the CRD."""
+    return ConfigDict(
+        json_schema_extra={"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
+    )
+
+
+class Replicas(Model):
+    """How many pods serve a version; more than the minimum under load when `max` is larger."""
+
+    model_config = _checked(("self.min <= self.max", "min must not be larger than max"))
+
+    min: int = Field(default=1, ge=1, le=1000, description="Pods that always run, for every version kept running.")
+    max: int = Field(default=1, ge=1, le=1000, description="Pods at most; equal to min: no autoscaling.")
+
+
+class ServerResources(Model):
+    """What a server's container asks for."""
+
+    requests: dict[str, Quantity] = Field(
+        default={"cpu": "250m", "memory": "512Mi"}, max_length=16, description="What the scheduler sets aside."
+    )
+    limits: dict[str, Quantity] = Field(
+        default={"memory": "2Gi"}, max_length=16, description="What it may use at most, for example nvidia.com/gpu."
+    )
+
+
+class RealTime(Model):
+    """Serving over HTTP, one answer per request."""
+
+    replicas: Replicas = Field(default=Replicas(), description="Pods per version.")
+    resources: ServerResources = Field(default=ServerResources(), description="Resources of each pod.")
+    target_cpu_percent: int = Field(
+        default=70,
+        ge=1,
+        le=100,
+        alias="targetCPUPercent",
+        description="CPU use, in percent of the request, that autoscaling aims at.",
+    )
+    router_replicas: int = Field(default=1, ge=1, le=20, description="Router pods.")
+
+
+class ShadowStep(Model):
+    """The target gets copies of requests; callers never see its answers."""
+
+    percent: int = Field(ge=1, le=100, description="Percent of the requests that are copied.")
+
+
+class CanaryStep(Model):
+    """The target answers a part of the requests."""
+
+    weight: int = Field(ge=1, le=99, description="Percent of the requests.")
+
+
+class RolloutStep(Model):
+    """One step; exactly one of shadow and canary."""
+
+    model_config = _checked(
+        ("has(self.shadow) != has(self.canary)", "give exactly one of shadow and canary"),
+        ("!has(self.minAgreement) || has(self.shadow)", "minAgreement belongs to a shadow step"),
+    )
+
+    name: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        description="Name of the step, as status and messages call it.",
+    )
+    shadow: ShadowStep | None = Field(default=None, description="Copy requests to the target.")
+    canary: CanaryStep | None = Field(default=None, description="Send requests to the target.")
+    hold_seconds: int = Field(
+        default=60, ge=0, le=2_592_000, description="How long the step lasts at least, once every router serves it."
+    )
+    min_requests: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="How many requests must have been measured: copies in a shadow step, answers of both versions in "
+        "a canary step. 0 lets a step pass without traffic.",
+    )
+    min_agreement: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Share of the paired predictions of both versions that must agree. Absent: they are not compared.",
+    )
+    max_failure_percent: float = Field(
+        default=1.0, ge=0, le=100, description="Percent of the target's answers that may fail in a canary step."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "RolloutStep":
+        if (self.shadow is None) == (self.canary is None):
+            raise ValueError(f"step {self.name!r} must have exactly one of shadow and canary")
+        return self
+
+
+class Strategy(Model):
+    """How a new version takes over; after the last step it gets everything."""
+
+    model_config = _checked(
+        (_RISING, "the weights of canary steps must rise from step to step"),
+        (_SHADOWS_FIRST, "shadow steps come before canary steps"),
+    )
+
+    steps: tuple[RolloutStep, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Steps in order. None: a new version takes over as soon as its pods are ready.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> "Strategy":
+        weights = [step.canary.weight if step.canary else 0 for step in self.steps]
+        canaries = [weight for weight in weights if weight]
+        if weights != sorted(weights) or len(set(canaries)) != len(canaries):
+            raise ValueError(f"weights are {weights} (0: shadow); shadows come first and canary weights must rise")
+        return self
+
+
+class AgreementRule(Model):
+    """When two predictions count as the same."""
+
+    output: str = Field(
+        default="probability", min_length=1, max_length=256, description="Output of the model that is compared."
+    )
+    tolerance: float = Field(default=0.05, ge=0, description="Largest difference between two that agree.")
+
+
+class Logging(Model):
+    """The log of predictions in the bucket."""
+
+    flush_seconds: float = Field(
+        default=5.0, gt=0, le=3600, description="How long predictions wait at most before they are written."
+    )
+
+
+class ModelDeploymentSpec(Model):
+    """Which version serves, and how."""
+
+    model_ref: Name = Field(description="The RegisteredModel that is served.")
+    version_ref: Name = Field(description="The ModelVersion to serve. Change it to roll out, change it back to undo.")
+    real_time: RealTime = Field(default=RealTime(), description="Serving over HTTP.")
+    strategy: Strategy = Field(default=Strategy(), description="How a new version takes over.")
+    agreement: AgreementRule = Field(default=AgreementRule(), description="When two predictions count as the same.")
+    warm_versions: int = Field(
+        default=1, ge=0, le=5, description="How many earlier versions keep running, so that going back takes no time."
+    )
+    logging: Logging = Field(default=Logging(), description="The log of predictions.")
+    node_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port on every node; absent: reachable inside the cluster only."
+    )
+
+
+class Served(Model):
+    """A version as it is served; everything that is needed to serve it again."""
+
+    version: str = Field(description="Name of the ModelVersion.")
+    manifest: str = Field(description="Digest of its manifest.")
+    variant: str = Field(description="Name of its Deployment and Service.")
+    image: str = Field(description="The serving image it was brought in with.")
+    storage: str = Field(description="The Connection to the bucket in which it lies.")
+    redact: Mapping[str, str] = Field(
+        default_factory=dict, description="Inputs that are left out of the prediction log (Drop) or hashed (Hash)."
+    )
+    since: datetime | None = Field(default=None, description="When it last became the stable version (UTC).")
+    by: Literal["", "First", "Rollout", "Rollback", "Pin"] = Field(default="", description="How it became so.")
+
+
+class StepStatus(Model):
+    """The step a rollout is in."""
+
+    index: int = Field(description="Its place in spec.strategy.steps, from 0.")
+    name: str = Field(description="Its name.")
+    since: datetime | None = Field(
+        default=None, description="When every router pod served its weights (UTC); the hold counts from here."
+    )
+    baseline: tuple[PodCounters, ...] = Field(default=(), description="What router pods had counted then.")
+    compare_until: datetime | None = Field(
+        default=None, description="End of the window of predictions that are compared (UTC)."
+    )
+
+
+class MeasuredStatus(Model):
+    """What routers counted since the step began; renewed every ten seconds at most."""
+
+    requests: dict[str, int] = Field(default_factory=dict, description="Answered requests by variant.")
+    failures: dict[str, int] = Field(default_factory=dict, description="Failed ones by variant.")
+    mirrored: dict[str, int] = Field(default_factory=dict, description="Copied requests by variant.")
+    share_percent: float = Field(default=0.0, description="The target's part of the answered requests, in percent.")
+    at: datetime = Field(description="When they were read (UTC).")
+
+
+class ShadowResult(Model):
+    """The last comparison of a target's predictions with the stable version's."""
+
+    pairs: int = Field(description="Predictions of both on the same input.")
+    agreement: float = Field(description="Share of them that agree, 0 to 1.")
+    until: datetime = Field(description="End of the window that was compared (UTC).")
+
+
+class PinStatus(Model):
+    """The ReleasePin in force."""
+
+    name: str = Field(description="Name of the ReleasePin.")
+    version: str = Field(description="The version it pins.")
+
+
+class Failure(Model):
+    """Why a rollout was stopped for good."""
+
+    generation: int = Field(description="The metadata.generation at that time; a newer one starts over.")
+    version: str = Field(description="The version that was stopped.")
+    reason: str = Field(description="Why, in one word.")
+    message: str = Field(description="Why, with the numbers.")
+
+
+class ModelDeploymentStatus(WorkStatus):
+    """What serves, and how far a rollout is. The job fields speak about the comparison of a shadow step."""
+
+    stable: Served | None = Field(default=None, description="The version that answers; absent before the first.")
+    target: Served | None = Field(default=None, description="The version that is being brought in.")
+    previous: tuple[Served, ...] = Field(
+        default=(), description="Versions that were stable before, the last first; some are kept running."
+    )
+    step: StepStatus | None = Field(default=None, description="The step of the rollout.")
+    rollout: str = Field(default="", description="Short hash of the target and the steps of the rollout under way.")
+    failure: Failure | None = Field(default=None, description="Why the rollout was stopped.")
+    weights: dict[str, int] = Field(default_factory=dict, description="Percent of the requests by variant.")
+    shadow_percent: int = Field(default=0, description="Percent of the requests that are copied to the target.")
+    routes_generation: int = Field(default=0, description="Generation of the routes that were last given to routers.")
+    measured: MeasuredStatus | None = Field(default=None, description="Counted in this step; only while rolling out.")
+    shadow: ShadowResult | None = Field(default=None, description="The last comparison of predictions.")
+    pin: PinStatus | None = Field(default=None, description="The ReleasePin in force.")
+
+
+class Reason(StrEnum):
+    """Why a ModelDeployment is ready or not."""
+
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    PINNED = "Pinned"
+    SHADOW_RUNNING = "ShadowRunning"
+    CANARY_PROGRESSING = "CanaryProgressing"
+    HOLDING_NO_MEASUREMENT = "HoldingNoMeasurement"
+    HOLDING_INSUFFICIENT_REQUESTS = "HoldingInsufficientRequests"
+    COMPARING = "Comparing"
+    SHADOW_DISAGREES = "ShadowDisagrees"
+    CANARY_FAILING = "CanaryFailing"
+    MODEL_NOT_FOUND = "ModelNotFound"
+    VERSION_NOT_FOUND = "VersionNotFound"
+    VERSION_OF_OTHER_MODEL = "VersionOfOtherModel"
+    VERSION_NOT_APPROVED = "VersionNotApproved"
+    VERSION_NOT_READY = "VersionNotReady"
+    SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
+    CONNECTION_NOT_READY = "ConnectionNotReady"
+    ROUTER_NOT_READY = "RouterNotReady"
+    SERVING = "Serving"
+    GIT_DIVERGED = "GitDiverged"
+    INVALID_SPEC = "InvalidSpec"
+    NAME_TAKEN = "NameTaken"
+    REFUSED = "Refused"
+    OOM_KILLED = "OOMKilled"
+    IMAGE_NOT_FOUND = "ImageNotFound"
+    UNSCHEDULABLE = "Unschedulable"
+    SECRET_NOT_FOUND = "SecretNotFound"
+    DEADLINE = "Deadline"
+    POD_LOST = "PodLost"
+    JOB_FAILED = "JobFailed"
+
+
+REASONS: dict[StrEnum, Explained] = {
+    Reason.PROMOTED: Explained("The version in spec.versionRef answers all requests.", "Nothing."),
+    Reason.ROLLED_BACK: Explained(
+        "spec.versionRef was changed back to a version that had served before; it answers all requests.", "Nothing."
+    ),
+    Reason.PINNED: Explained(
+        "A ReleasePin is in force; the version it names answers all requests, whatever spec.versionRef says.",
+        "When the incident is over, set spec.versionRef as it should be and delete the ReleasePin.",
+    ),
+    Reason.SHADOW_RUNNING: Explained(
+        "The target gets copies of requests. Callers never see its answers.", "Nothing; it goes on by itself."
+    ),
+    Reason.CANARY_PROGRESSING: Explained(
+        "The target answers a part of the requests, and the step has not lasted long enough yet.",
+        "Nothing; it goes on by itself. Set spec.versionRef back to stop it.",
+    ),
+    Reason.HOLDING_NO_MEASUREMENT: Explained(
+        "A router pod does not say what it counted, or does not serve the step's weights yet. The weight stays.",
+        "Look at the router's pods. The operator must reach their port 9902.",
+    ),
+    Reason.HOLDING_INSUFFICIENT_REQUESTS: Explained(
+        "The step has lasted long enough, but fewer requests or pairs of predictions were seen than it asks for.",
+        "Wait for traffic, send some, or lower minRequests in that step.",
+    ),
+    Reason.COMPARING: Explained(
+        "A Job pairs the predictions of both versions on the copied requests.",
+        "Nothing; it goes on by itself. The message names the Job whose log can be read.",
+    ),
+    Reason.SHADOW_DISAGREES: Explained(
+        "The target's predictions agree less often with the stable version's than the shadow step demands. "
+        "The target gets no requests.",
+        "Look at why they differ. Name another version, or lower minAgreement if the difference is wanted.",
+    ),
+    Reason.CANARY_FAILING: Explained(
+        "More of the target's answers failed than the canary step allows. The target gets no requests; it still "
+        "runs, so that its log can be read.",
+        "Read its pods' logs. Name another version, or change the step to try again.",
+    ),
+    Reason.MODEL_NOT_FOUND: Explained(
+        "The RegisteredModel in spec.modelRef does not exist.", "Create it, or correct the name."
+    ),
+    Reason.VERSION_NOT_FOUND: Explained(
+        "The ModelVersion in spec.versionRef does not exist (any more). What served before goes on serving.",
+        "Correct the name, or wait for the TrainingRun that makes it.",
+    ),
+    Reason.VERSION_OF_OTHER_MODEL: Explained(
+        "The ModelVersion in spec.versionRef belongs to another RegisteredModel.",
+        "Name a version of the model in spec.modelRef.",
+    ),
+    Reason.VERSION_NOT_APPROVED: Explained(
+        "The version is not Ready: gates or approvals are missing, or an approval was withdrawn. It gets no requests.",
+        "Look at the ModelVersion's own message; it goes on by itself once the version is Ready.",
+    ),
+    Reason.VERSION_NOT_READY: Explained(
+        "No pod of the version is ready to answer.",
+        "The message says what its pods say. It goes on by itself once they are ready.",
+    ),
+    Reason.SNAPSHOT_NOT_FOUND: Explained(
+        "A DatasetSnapshot the version was trained on is gone, so nobody knows which inputs must not be logged.",
+        "Restore the DatasetSnapshot, or train again.",
+    ),
+    Reason.CONNECTION_NOT_READY: Explained(
+        "The Connection to the bucket with the version is missing or not Ready.",
+        "Look at that Connection's own message; it goes on by itself.",
+    ),
+    Reason.ROUTER_NOT_READY: Explained(
+        "No router pod is ready.", "Look at the pods of the Deployment named like this one, with -router behind."
+    ),
+    Reason.SERVING: Explained("Requests are answered (condition Available).", "Nothing."),
+    Reason.GIT_DIVERGED: Explained(
+        "A ReleasePin names another version than spec.versionRef (condition GitDiverged).",
+        "Set spec.versionRef to the version that should serve, then delete the ReleasePin.",
+    ),
+    **explained(Reason),
+}
+
+
+class ModelDeployment(Resource[ModelDeploymentSpec, ModelDeploymentStatus]):
+    """A model being served."""
+
+    metadata: Meta
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus = ModelDeploymentStatus()
+
+
+KIND = Kind(
+    kind="ModelDeployment",
+    plural="modeldeployments",
+    short="mdep",
+    description="Serves one version of a model, and brings in the next one in steps.",
+    resource=ModelDeployment,
+    spec=ModelDeploymentSpec,
+    status=ModelDeploymentStatus,
+    reasons=REASONS,
+    columns=(
+        Column("Stable", ".status.stable.version", description="The version that answers."),
+        Column("Target", ".status.target.version", description="The version that is being brought in."),
+        Column("Step", ".status.step.name", description="The step of the rollout."),
+    ),
+    rules=(
+        (
+            "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,46}[a-z0-9])?$')",
+            "the name becomes a Service's: lower-case letters, digits, dashes, a letter first, at most 48 characters",
+        ),
+    ),
+)
+
+
+def served_versions(status: ModelDeploymentStatus) -> frozenset[str]:
+    """Names of the versions that are or were stable."""
+    stable = () if status.stable is None else (status.stable,)
+    return frozenset(one.version for one in (*stable, *status.previous))
+
+
+def written_after(spec: ModelDeploymentSpec) -> timedelta:
+    """How long after a prediction its record lies in the bucket, as far as nothing is broken."""
+    return timedelta(seconds=2 * spec.logging.flush_seconds) + SETTLE

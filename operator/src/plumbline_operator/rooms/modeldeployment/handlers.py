@@ -1,0 +1,164 @@
+"""ModelDeployment: what is read, and who wakes whom."""
+
+import logging
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from plumbline_contract.routes import ROUTES_KEY, Routes
+from plumbline_operator.build.router import ROUTER_LABEL, router_labels, routes_name
+from plumbline_operator.build.variant import VARIANT_LABEL, selector
+from plumbline_operator.kube.protocol import Reader
+from plumbline_operator.kube.refs import AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, SERVICES
+from plumbline_operator.kube.work import see_jobs
+from plumbline_operator.model.conditions import find
+from plumbline_operator.model.meta import OWNER_KIND, OWNER_NAME, Key, Manifest, Ref
+from plumbline_operator.model.names import label_value
+from plumbline_operator.rooms.connection.api import KIND as CONNECTION
+from plumbline_operator.rooms.datasetsnapshot.api import KIND as SNAPSHOT
+from plumbline_operator.rooms.modeldeployment.api import KIND, ModelDeployment, ModelDeploymentStatus, Served
+from plumbline_operator.rooms.modeldeployment.compare import VERB
+from plumbline_operator.rooms.modeldeployment.decision import running
+from plumbline_operator.rooms.modeldeployment.plan import plan
+from plumbline_operator.rooms.modeldeployment.world import Observed, available_replicas
+from plumbline_operator.rooms.modelversion.api import KIND as VERSION
+from plumbline_operator.rooms.modelversion.api import ModelVersionSpec
+from plumbline_operator.rooms.modelversion.api import read_spec as read_version
+from plumbline_operator.rooms.registeredmodel.api import KIND as MODEL
+from plumbline_operator.rooms.releasepin.api import KIND as PIN
+from plumbline_operator.rooms.releasepin.api import pins_of
+from plumbline_operator.runtime.room import Room, Sight
+
+PARTS = (DEPLOYMENTS, SERVICES, AUTOSCALERS, DISRUPTION_BUDGETS)
+
+log = logging.getLogger(__name__)
+
+
+async def observe(deployment: ModelDeployment, sight: Sight) -> Observed:
+    """Everything live, in the order of the questions; routers are asked only while something moves."""
+    kube, meta, spec = sight.kube, deployment.metadata, deployment.spec
+    pins = pins_of(meta.name, await kube.list(PIN.ref, meta.namespace))
+    names = {spec.version_ref.name, *(pin.spec.version_ref.name for pin in pins)}
+    versions = await _named(kube, VERSION.ref, meta.namespace, names)
+    version = read_version(versions.get(spec.version_ref.name))
+    owned = await _owned(kube, deployment)
+    parts = tuple(one for one in owned if VARIANT_LABEL in one["metadata"].get("labels", {}))
+    moving = is_moving(deployment, parts)
+    return Observed(
+        deployment=deployment,
+        images=sight.images,
+        model=await kube.get(MODEL.ref, meta.namespace, spec.model_ref.name),
+        versions=versions,
+        snapshots=await _named(kube, SNAPSHOT.ref, meta.namespace, _trained_on(deployment, version)),
+        connections=await _named(kube, CONNECTION.ref, meta.namespace, _storages(deployment, version)),
+        pins=pins,
+        parts=parts,
+        router=next((one for one in owned if ROUTER_LABEL in one["metadata"].get("labels", {})), None),
+        routes=await _live_routes(kube, deployment),
+        measured=await sight.signals.measured(await _router_addresses(kube, deployment)) if moving else None,
+        pods=await _silent_pods(kube, deployment, parts),
+        jobs=await see_jobs(kube, Key(KIND.kind, meta.namespace, meta.name), VERB),
+    )
+
+
+def is_moving(deployment: ModelDeployment, parts: Iterable[Manifest]) -> bool:
+    """Whether what routers count or serve decides anything: a step runs, or a variant waits to be removed."""
+    kept = {one.variant for one in running(deployment.status, deployment.spec)}
+    return deployment.status.step is not None or any(p["metadata"]["labels"][VARIANT_LABEL] not in kept for p in parts)
+
+
+async def _named(kube: Reader, ref: Ref, namespace: str, names: Iterable[str]) -> dict[str, Manifest]:
+    """Those of the named objects that exist."""
+    found = {name: await kube.get(ref, namespace, name) for name in sorted(names)}
+    return {name: raw for name, raw in found.items() if raw is not None}
+
+
+async def _owned(kube: Reader, deployment: ModelDeployment) -> list[Manifest]:
+    """What this deployment has made, of the types that come and go, with the type that a list leaves out."""
+    meta = deployment.metadata
+    labels = {OWNER_KIND: KIND.kind, OWNER_NAME: label_value(meta.name)}
+    found: list[Manifest] = []
+    for ref in PARTS:
+        typed = {"apiVersion": ref.api_version, "kind": ref.kind}
+        found += [one | typed for one in await kube.list(ref, meta.namespace, labels)]
+    return found
+
+
+def _is_known(status: ModelDeploymentStatus, name: str, version: ModelVersionSpec) -> bool:
+    entries: tuple[Served | None, ...] = (status.stable, status.target, *status.previous)
+    return any(one is not None and (one.version, one.manifest) == (name, version.manifest) for one in entries)
+
+
+def _trained_on(deployment: ModelDeployment, version: ModelVersionSpec | None) -> set[str]:
+    """Snapshots that say which inputs are personal; a version that served knows already."""
+    name = deployment.spec.version_ref.name
+    if version is None or _is_known(deployment.status, name, version):
+        return set()
+    return {one.snapshot for one in version.snapshots}
+
+
+def _storages(deployment: ModelDeployment, version: ModelVersionSpec | None) -> set[str]:
+    status = deployment.status
+    served = [one for one in (status.stable, status.target, *status.previous) if one is not None]
+    return {one.storage for one in served} | ({version.storage_ref.name} if version else set())
+
+
+async def _live_routes(kube: Reader, deployment: ModelDeployment) -> Routes | None:
+    """The routes that routers have been given; None when there are none or somebody broke them."""
+    meta = deployment.metadata
+    raw = await kube.get(CONFIG_MAPS, meta.namespace, routes_name(meta.name))
+    text = (raw or {}).get("data", {}).get(ROUTES_KEY)
+    if text is None:
+        return None
+    try:
+        return Routes.model_validate_json(text)
+    except ValidationError as exc:
+        log.warning("routes of %s/%s are unreadable, written anew: %s", meta.namespace, meta.name, exc)
+        return None
+
+
+async def _router_addresses(kube: Reader, deployment: ModelDeployment) -> str:
+    """The IPs of the router pods that are ready, joined by commas."""
+    meta = deployment.metadata
+    pods = await kube.list(PODS, meta.namespace, router_labels(meta.name))
+    return ",".join(sorted(pod["status"]["podIP"] for pod in pods if _answers(pod)))
+
+
+def _answers(pod: Manifest) -> bool:
+    status = pod.get("status", {})
+    ready = find(status.get("conditions", ()), "Ready") or {}
+    leaving = "deletionTimestamp" in pod["metadata"]
+    return ready.get("status") == "True" and bool(status.get("podIP")) and not leaving
+
+
+async def _silent_pods(kube: Reader, deployment: ModelDeployment, parts: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """The pods of the version that should be ready and has none that is; they say why."""
+    status = deployment.status
+    waited_for = status.target or status.stable
+    if waited_for is None:
+        return ()
+    for part in parts:
+        if part["kind"] == "Deployment" and part["metadata"]["name"] == waited_for.variant and available_replicas(part):
+            return ()
+    return tuple(await kube.list(PODS, deployment.metadata.namespace, selector(waited_for.variant)))
+
+
+def dependencies(raw: Manifest) -> tuple[Key, ...]:
+    """The model, the wanted version, and what the versions that run stand on."""
+    namespace, spec, status = raw["metadata"]["namespace"], raw.get("spec", {}), raw.get("status", {})
+    named = [
+        (MODEL.kind, spec.get("modelRef", {}).get("name")),
+        (VERSION.kind, spec.get("versionRef", {}).get("name")),
+        (VERSION.kind, status.get("pin", {}).get("version")),
+        *((CONNECTION.kind, status.get(part, {}).get("storage")) for part in ("stable", "target")),
+    ]
+    return tuple(sorted({Key(kind, namespace, name) for kind, name in named if name}))
+
+
+def wakes(raw: Manifest) -> tuple[Key, ...]:
+    """The model, whose champion is what serves here."""
+    name = raw.get("spec", {}).get("modelRef", {}).get("name")
+    return (Key(MODEL.kind, raw["metadata"]["namespace"], name),) if name else ()
+
+
+ROOM = Room(kind=KIND, observe=observe, plan=plan, dependencies=dependencies, wakes=wakes)

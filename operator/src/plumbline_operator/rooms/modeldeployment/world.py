@@ -1,0 +1,154 @@
+"""What a ModelDeployment's reconcile has seen, and the facts it reads from that. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from plumbline_contract.routes import Measured, Routes
+from plumbline_operator.model.attempts import SeenJob
+from plumbline_operator.model.conditions import find, is_true
+from plumbline_operator.model.meta import Manifest
+from plumbline_operator.model.names import child_name
+from plumbline_operator.rooms.connection.api import unusable
+from plumbline_operator.rooms.modeldeployment.api import ModelDeployment, Reason, Served
+from plumbline_operator.rooms.modelversion.api import ModelVersionSpec
+from plumbline_operator.rooms.modelversion.api import read_spec as read_version
+from plumbline_operator.rooms.releasepin.api import ReleasePin
+from plumbline_operator.runtime.room import Images
+from plumbline_operator.traffic.measure import generation_taken
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A ModelDeployment and everything around it, as read.
+
+    model: its RegisteredModel. versions, snapshots, connections: by name, those that exist of the ones it names.
+    parts: everything of its variants that exists: Deployments, Services, autoscalers, disruption budgets.
+    router: the router's Deployment. routes: those that routers have been given. measured: None when a router pod
+    does not answer, or when nothing is moving and nobody asked. pods: of the target. jobs: comparisons.
+    """
+
+    deployment: ModelDeployment
+    images: Images
+    model: Manifest | None = None
+    versions: Mapping[str, Manifest] = field(default_factory=dict)
+    snapshots: Mapping[str, Manifest] = field(default_factory=dict)
+    connections: Mapping[str, Manifest] = field(default_factory=dict)
+    pins: tuple[ReleasePin, ...] = ()
+    parts: tuple[Manifest, ...] = ()
+    router: Manifest | None = None
+    routes: Routes | None = None
+    measured: tuple[Measured, ...] | None = None
+    pods: tuple[Manifest, ...] = ()
+    jobs: tuple[SeenJob, ...] = ()
+
+    def ready_pods(self, variant: str) -> int:
+        """How many pods of a variant can answer."""
+        found = (p for p in self.parts if p["kind"] == "Deployment" and p["metadata"]["name"] == variant)
+        return max((available_replicas(one) for one in found), default=0)
+
+    def routers_follow(self) -> bool:
+        """Whether every router pod serves the routes that were last written."""
+        return generation_taken(self.measured, self.deployment.status.routes_generation)
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a version cannot be served now. `lasting`: only a human can help."""
+
+    reason: Reason
+    message: str
+    lasting: bool = False
+
+
+def available_replicas(deployment: Manifest | None) -> int:
+    """How many pods of an apps/v1 Deployment are available."""
+    return 0 if deployment is None else int(deployment.get("status", {}).get("availableReplicas", 0))
+
+
+def candidate(seen: Observed, name: str) -> Served | Obstacle:
+    """A version that may be brought in, or what stands against it.
+
+    A version that is the target already is not asked for its Connection again: a Secret that cannot be verified for
+    a minute is no reason to take traffic away from pods that answer.
+    """
+    model = seen.deployment.spec.model_ref.name
+    if seen.model is None:
+        return Obstacle(Reason.MODEL_NOT_FOUND, f"RegisteredModel {model} does not exist. Waiting for it.")
+    raw = seen.versions.get(name)
+    version = read_version(raw)
+    if raw is None or version is None:
+        return Obstacle(Reason.VERSION_NOT_FOUND, f"ModelVersion {name} does not exist. Waiting for it.")
+    if version.model_ref.name != model:
+        text = f"ModelVersion {name} is one of RegisteredModel {version.model_ref.name}, but spec.modelRef is {model}."
+        return Obstacle(Reason.VERSION_OF_OTHER_MODEL, f"{text} Name a version of that model.", lasting=True)
+    if not is_true(raw):
+        return Obstacle(Reason.VERSION_NOT_APPROVED, f"ModelVersion {name} is not Ready ({said(raw)}). Waiting for it.")
+    target = seen.deployment.status.target
+    if target is not None and (target.version, target.manifest) == (name, version.manifest):
+        return target
+    return _new(seen, name, version)
+
+
+def _new(seen: Observed, name: str, version: ModelVersionSpec) -> Served | Obstacle:
+    trouble = unusable(version.storage_ref.name, seen.connections.get(version.storage_ref.name))
+    if trouble:
+        return Obstacle(Reason.CONNECTION_NOT_READY, trouble)
+    missing = [one.snapshot for one in version.snapshots if one.snapshot not in seen.snapshots]
+    if missing:
+        text = f"DatasetSnapshot {missing[0]}, on which ModelVersion {name} was trained, does not exist"
+        return Obstacle(Reason.SNAPSHOT_NOT_FOUND, f"{text}, so it is unknown which inputs are personal. Restore it.")
+    image = seen.images.serving
+    return Served(
+        version=name,
+        manifest=version.manifest,
+        variant=variant_name(seen.deployment.metadata.name, version.manifest, image),
+        image=image,
+        storage=version.storage_ref.name,
+        redact=redactions(seen.snapshots[one.snapshot] for one in version.snapshots),
+    )
+
+
+def variant_name(deployment: str, manifest: str, image: str) -> str:
+    """The name of a variant: the same model in the same server is the same variant."""
+    return child_name(deployment, "v", inputs={"manifest": manifest, "image": image})
+
+
+def redactions(snapshots: Any) -> dict[str, str]:
+    """Which inputs must not be logged as they are, from the personal columns of the snapshots (raw)."""
+    columns = [column for one in snapshots for column in one["spec"].get("columns", ()) if column.get("pii")]
+    return {c["name"]: "Hash" if c.get("handling") == "Hash" else "Drop" for c in columns}
+
+
+def said(raw: Mapping[str, Any]) -> str:
+    """What another object says of itself: reason and message of its Ready condition."""
+    ready = find(raw.get("status", {}).get("conditions", ()), "Ready")
+    return "not looked at yet" if ready is None else f"{ready['reason']}: {ready['message']}"
+
+
+def complaint(seen: Observed, variant: str) -> str:
+    """What the pods of a variant that is not ready say, newest pod first; empty when they say nothing."""
+    pods = sorted(seen.pods, key=lambda p: (p["metadata"].get("creationTimestamp", ""), p["metadata"]["name"]))
+    for pod in reversed(pods):
+        text = _pod_complaint(pod.get("status", {}))
+        if text:
+            return text
+    found = next((p for p in seen.parts if (p["kind"], p["metadata"]["name"]) == ("Deployment", variant)), None)
+    conditions = (found or {}).get("status", {}).get("conditions", ())
+    failed = find(conditions, "ReplicaFailure") or {}
+    return str(failed.get("message", ""))
+
+
+def _pod_complaint(status: Mapping[str, Any]) -> str:
+    scheduled = find(status.get("conditions", ()), "PodScheduled")
+    if scheduled is not None and scheduled.get("status") == "False":
+        return str(scheduled.get("message", ""))
+    for one in status.get("containerStatuses", ()):
+        ended = one.get("lastState", {}).get("terminated") or one.get("state", {}).get("terminated")
+        if ended:
+            tail = "\n".join(str(ended.get("message", "")).strip().splitlines()[-5:])
+            return f"The server ended with {ended.get('exitCode')} ({ended.get('reason', 'Error')}): {tail}"
+        waiting = one.get("state", {}).get("waiting", {})
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"The server waits ({waiting['reason']}): {waiting.get('message', '')}"
+    return ""
