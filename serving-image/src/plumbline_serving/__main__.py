@@ -21,7 +21,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        run(settings_from(dict(os.environ)), options.host, options.port, options.drain_seconds)
+        run(settings_from(os.environ), options.host, options.port, options.drain_seconds)
     except StartFailure as exc:
         print(f"plumbline-serving cannot start: {exc}", file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from plumbline_contract.routes import ServingSettings
+from plumbline_contract.routes import VARIANT_HEADER, ServingSettings
 from plumbline_serving.errors import BadRequest
 from plumbline_serving.infer import Inference
 from plumbline_serving.metrics import Metrics
@@ -32,6 +32,13 @@ TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 PLATFORM = "onnx_onnxv1"  # the protocol's name for ONNX models
 
 
+_PLAIN = frozenset({b"inference-header-content-length", b"content-encoding"})  # headers that make a body not plain
+
+
+class CallerLeft(Exception):
+    """The caller disconnected before its body was complete; there is nobody to answer."""
+
+
 class App:
     """Answers the protocol for one model. `draining` turns readiness off and closes connections after an answer."""
 
@@ -43,6 +50,7 @@ class App:
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._inference, self._metrics, self._max_body_bytes = inference, metrics, max_body_bytes
+        self._variant = (VARIANT_HEADER.encode(), settings.variant.encode())
         self.draining = False
         model = f"/v2/models/{settings.model_name}"
         version = f"{model}/versions/{inference.model.manifest}"
@@ -68,39 +76,48 @@ class App:
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        extra: Headers
         try:
-            body = await self._body(headers, receive)
-            if body is None:
+            self._check(headers)
+            message = await receive()
+            body = message.get("body", b"")
+            if message.get("more_body", False):
+                body = await self._rest(body, receive)
+            elif message["type"] != "http.request":
                 return  # the caller went away while sending
             answer, extra = self._inference.answer(headers, body)
             status = 200
         except BadRequest as exc:
-            status, answer, extra = exc.status, error(exc.message), []
+            status, answer, extra = exc.status, error(exc.message), [self._variant]
+        except CallerLeft:
+            return
         if status == 413 or self.draining:
-            extra = [*extra, CLOSE]
-        await respond(send, status, answer, JSON, extra)
+            extra.append(CLOSE)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [JSON, (b"content-length", b"%d" % len(answer)), *extra],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer})
         self._metrics.answered(status, time.perf_counter() - started)
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
-        """The whole body, None when the caller disconnected. Raises BadRequest when it is too large or not JSON."""
-        check_content(headers)
+    def _check(self, headers: dict[bytes, bytes]) -> None:
+        """Raise BadRequest for a body this server would misread, or that is too large by its own account."""
+        if headers.get(b"content-type") != b"application/json" or not _PLAIN.isdisjoint(headers):
+            check_content(headers)
         declared = headers.get(b"content-length", b"0")
         if len(declared) > 18 or int(declared) > self._max_body_bytes:
             raise self._too_large()
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body: bytes = message["body"]
-        if not message["more_body"]:
-            return body
-        return await self._rest(body, receive)
 
-    async def _rest(self, body: bytes, receive: Receive) -> bytes | None:
+    async def _rest(self, body: bytes, receive: Receive) -> bytes:
+        """A body that came in more than one piece. Raises BadRequest when too large, CallerLeft when incomplete."""
         parts, size, more = [body], len(body), True
         while more:
             message = await receive()
             if message["type"] != "http.request":
-                return None
+                raise CallerLeft
             parts.append(message["body"])
             size += len(parts[-1])
             if size > self._max_body_bytes:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+import pyarrow as pa
+
 from plumbline_contract.layout import join, prediction_hour
 from plumbline_contract.routes import ServingSettings
 from plumbline_serving.metrics import Metrics
@@ -146,7 +148,14 @@ class PredictionLog:
         rows = sum(record.rows for record in records)
         key = self._place.key(hour, self._sequence)
         self._sequence += 1
-        if self._put(key, parquet(table_of(records, self._columns))):
+        try:
+            data = parquet(table_of(records, self._columns))
+        except (pa.ArrowException, ValueError) as exc:
+            # A text that is no UTF-8, say: one such batch must not end the thread, and with it the log.
+            logger.error("prediction log: cannot encode %d rows: %s; they are counted as dropped", rows, exc)
+            self._metrics.log_dropped["encoding"] += rows
+            return
+        if self._put(key, data):
             self._metrics.log_written += rows
             self._metrics.log_segments += 1
         else:

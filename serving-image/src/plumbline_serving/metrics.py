@@ -25,7 +25,7 @@ class Metrics:
         self.seconds = 0.0
         self.log_queued = 0
         self.log_written = 0
-        self.log_dropped: dict[str, int] = {"queue_full": 0, "storage": 0, "shape": 0}
+        self.log_dropped: dict[str, int] = {"queue_full": 0, "storage": 0, "shape": 0, "encoding": 0}
         self.log_segments = 0
         self._info = {"variant": variant, "manifest": manifest, "model": digest}
         self._registry = CollectorRegistry()

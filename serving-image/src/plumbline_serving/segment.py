@@ -7,11 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from plumbline_contract.prediction import INPUT_PREFIX, OUTPUT_PREFIX, prediction_id
 from plumbline_serving.tensors import Array, TensorSpec
 
 MILLISECONDS_PER_HOUR = 3_600_000
+UNIQUE = frozenset({"prediction_id", "request_id"})
+IntArray = NDArray[np.int64]
 
 _ARROW: dict[str, pa.DataType] = {
     "BOOL": pa.bool_(),
@@ -73,29 +76,34 @@ def table_of(records: Sequence[Record], columns: Columns) -> pa.Table:
     }
     for place, spec in enumerate(columns.inputs):
         kind = pa.string() if spec.name in columns.hashed else _ARROW[spec.datatype]
-        fields[INPUT_PREFIX + spec.name] = column([r.inputs[place] for r in records], total, kind)
+        fields[INPUT_PREFIX + spec.name] = column([r.inputs[place] for r in records], counts, kind)
     for place, spec in enumerate(columns.outputs):
-        fields[OUTPUT_PREFIX + spec.name] = column([r.outputs[place] for r in records], total, _ARROW[spec.datatype])
+        fields[OUTPUT_PREFIX + spec.name] = column([r.outputs[place] for r in records], counts, _ARROW[spec.datatype])
     return pa.table(fields)
 
 
-def column(parts: Sequence[Array], total: int, kind: pa.DataType) -> pa.Array:
-    """The values of one tensor over all records; each part has its rows in the first dimension."""
-    widths = {part.size // part.shape[0] for part in parts}
-    flat = np.concatenate([part.reshape(-1) for part in parts])
+def column(parts: Sequence[Array], counts: IntArray, kind: pa.DataType) -> pa.Array:
+    """The values of one tensor over all records. Part i has counts[i] rows in its first dimension."""
+    if len({part.shape[1:] for part in parts}) == 1:
+        whole = np.concatenate(parts)
+        widths = np.full(len(parts), whole.size // len(whole))
+        flat = whole.reshape(-1)
+    else:
+        flat = np.concatenate([part.reshape(-1) for part in parts])
+        widths = np.fromiter((part.size for part in parts), dtype=np.int64, count=len(parts)) // counts
     values = pa.array(flat.astype(np.float32) if flat.dtype == np.float16 else flat, type=kind)
-    if widths == {1}:
+    if widths.max() == widths.min() == 1:
         return values
-    sizes = np.concatenate([np.full(part.shape[0], part.size // part.shape[0], dtype=np.int32) for part in parts])
-    offsets = np.zeros(total + 1, dtype=np.int32)
-    np.cumsum(sizes, out=offsets[1:])
+    offsets = np.concatenate([[0], np.cumsum(np.repeat(widths, counts))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
 def parquet(table: pa.Table) -> bytes:
     """The table as the bytes of one Parquet file."""
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in UNIQUE]
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_statistics=True)
+    # A dictionary of values that hardly repeat (ids, numbers) costs ten times the writing and saves nothing.
+    pq.write_table(table, sink, compression="zstd", use_dictionary=texts)
     return sink.getvalue()
 
 

@@ -1,5 +1,6 @@
 """Bytes from and to the bucket."""
 
+from secrets import token_bytes
 from typing import TYPE_CHECKING
 
 import boto3
@@ -7,7 +8,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from plumbline_contract.base import digest_of
-from plumbline_contract.layout import blob
+from plumbline_contract.layout import blob, hash_key
 from plumbline_contract.routes import ServingSettings
 from plumbline_serving.errors import ServingError, StartFailure
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 3.0  # an endpoint in the same cluster answers in milliseconds
 READ_SECONDS = 20.0  # between two packets, not for a whole object
+KEY_BYTES = 32  # as long as the hash
 
 
 class StorageTrouble(ServingError):
@@ -62,6 +64,39 @@ class Storage:
                 "the object was changed after it was stored: restore it, or serve another version"
             )
         return data
+
+    def hash_key(self) -> bytes:
+        """The namespace's key for hashes of personal values; made here when nobody has made it. Raises StartFailure.
+
+        The jobs that hash columns of snapshots use the same one, so that the log joins with the data.
+        """
+        key = hash_key(self.prefix)
+        try:
+            found = self._get_or_none(key)
+            if found is None:
+                self._create(key, token_bytes(KEY_BYTES))
+                found = self._get_or_none(key)  # another process may have been faster; all use what lies there
+        except (BotoCoreError, ClientError) as exc:
+            raise StartFailure(f"cannot read or make the hash key s3://{self.bucket}/{key}: {exc}") from exc
+        if not found:
+            raise StartFailure(
+                f"the hash key s3://{self.bucket}/{key} is empty; delete the object to have it made anew"
+            )
+        return found
+
+    def _get_or_none(self, key: str) -> bytes | None:
+        try:
+            return self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except self._s3.exceptions.NoSuchKey:
+            return None
+
+    def _create(self, key: str, data: bytes) -> None:
+        """Store an object unless there is one."""
+        try:
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*")
+        except ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
+                raise
 
     def put(self, key: str, data: bytes) -> None:
         """Store one object. Raises StorageTrouble when storage does not take it."""

@@ -30,7 +30,8 @@ DTYPES: dict[str, Any] = {
 """Datatypes of the Open Inference Protocol v2 and the arrays ONNX Runtime takes for them."""
 
 _NUMBERS, _INTEGERS = frozenset({float, int}), frozenset({int})
-_TENSOR_FIELDS = frozenset({"name", "shape", "datatype", "data", "parameters"})
+_PLAIN_FIELDS = frozenset({"name", "shape", "datatype", "data"})
+_TENSOR_FIELDS = _PLAIN_FIELDS | {"parameters"}
 _HARMLESS_PARAMETERS = frozenset({"content_type"})  # a hint of some clients about their own decoding
 
 
@@ -60,53 +61,67 @@ class TensorSpec:
         # JSON has neither NaN nor infinities, so only a number too large for the datatype becomes one.
         object.__setattr__(self, "may_overflow", self.datatype in ("FP16", "FP32"))
 
-    def decode(self, tensor: dict[str, Any], where: str) -> Array:
-        """The tensor's data as an array of its declared shape. Raises BadRequest naming the field."""
-        shape = self._shape(tensor.get("shape"), where)
-        count = math.prod(shape)
+    def decode(self, tensor: dict[str, Any], index: int) -> Array:
+        """The data of `inputs[index]` as an array of its declared shape. Raises BadRequest naming the field."""
+        shape: Any = tensor.get("shape")
+        count = self._count(shape, index)
         data = tensor.get("data")
-        if type(data) is not list:
-            raise BadRequest(f"{where}.data must be a JSON array of {count} values, got {_kind(data)}")
-        if data and type(data[0]) is list:
-            data = flattened(data, shape, f"{where}.data")
-        if len(data) != count:
-            raise BadRequest(
-                f"{where}.data has {len(data)} values but {where}.shape {list(shape)} needs {count}; make them agree"
-            )
+        if type(data) is not list or len(data) != count or type(data[0]) is list:
+            data = self._unnested(data, shape, count, index)
         if not self.types.issuperset(map(type, data)):
-            raise self._wrong_type(data, where)
+            raise self._wrong_type(data, index)
         try:
             flat = np.array(data, dtype=self.dtype)
         except OverflowError as exc:
-            raise self._out_of_range(data, where) from exc
+            raise self._out_of_range(data, index) from exc
+        # The square sum is a cheap look: it is finite only when every value is.
         if self.may_overflow and not math.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
-            raise self._out_of_range(data, where)
+            raise self._out_of_range(data, index)
         return flat.reshape(shape)
 
-    def _shape(self, shape: Any, where: str) -> list[int]:
-        if type(shape) is not list or not all(type(size) is int and size > 0 for size in shape):
-            raise BadRequest(f"{where}.shape must be a JSON array of positive integers, got {_short(shape)}")
-        if len(shape) != len(self.shape) or any(
-            want not in (-1, size) for want, size in zip(self.shape, shape, strict=True)
-        ):
-            raise BadRequest(
-                f"{where}.shape is {shape} but the model's input {self.name!r} has shape {list(self.shape)} "
-                "(-1 stands for any size)"
-            )
-        return shape
+    def _count(self, shape: Any, index: int) -> int:
+        """How many values a shape holds. Raises BadRequest when it is not a shape of this input."""
+        if type(shape) is not list or len(shape) != len(self.shape):
+            raise self._wrong_shape(shape, index)
+        count = 1
+        for size, fixed in zip(shape, self.shape, strict=True):
+            if type(size) is not int or size < 1 or (fixed != -1 and fixed != size):
+                raise self._wrong_shape(shape, index)
+            count *= size
+        return count
 
-    def _wrong_type(self, data: list[Any], where: str) -> BadRequest:
+    def _wrong_shape(self, shape: Any, index: int) -> BadRequest:
+        return BadRequest(
+            f"inputs[{index}].shape is {_short(shape)}; input {self.name!r} has shape {list(self.shape)}, "
+            "where -1 stands for any positive number"
+        )
+
+    def _unnested(self, data: Any, shape: list[int], count: int, index: int) -> list[Any]:
+        """The values as one row-major list. Raises BadRequest when there are not as many as the shape says."""
+        where = f"inputs[{index}].data"
+        if type(data) is not list:
+            raise BadRequest(f"{where} must be a JSON array of {count} values, got {_kind(data)}")
+        if data and type(data[0]) is list:
+            data = flattened(data, shape, where)
+        if len(data) != count:
+            raise BadRequest(
+                f"{where} has {len(data)} values but inputs[{index}].shape {shape} needs {count}; make them agree"
+            )
+        return list(data)
+
+    def _wrong_type(self, data: list[Any], index: int) -> BadRequest:
         at = next(i for i, value in enumerate(data) if type(value) not in self.types)
         wanted = " or ".join(sorted(_JSON_NAMES[kind] for kind in self.types))
         return BadRequest(
-            f"{where}.data[{at}] is {_kind(data[at])}; input {self.name!r} has datatype {self.datatype}, "
+            f"inputs[{index}].data[{at}] is {_kind(data[at])}; input {self.name!r} has datatype {self.datatype}, "
             f"which takes {wanted}"
         )
 
-    def _out_of_range(self, data: list[Any], where: str) -> BadRequest:
+    def _out_of_range(self, data: list[Any], index: int) -> BadRequest:
         at = next((i for i, value in enumerate(data) if not self._fits(value)), 0)
         return BadRequest(
-            f"{where}.data[{at}] is {_short(data[at])}, outside the range of {self.datatype} of input {self.name!r}"
+            f"inputs[{index}].data[{at}] is {_short(data[at])}; input {self.name!r} has datatype {self.datatype}, "
+            "which cannot hold it"
         )
 
     def _fits(self, value: Any) -> bool:
@@ -129,21 +144,13 @@ class Signature:
         """All inputs by name, and the number of rows, which all inputs share. Raises BadRequest."""
         if type(tensors) is not list:
             raise BadRequest(f"inputs must be a JSON array of tensors, got {_kind(tensors)}")
-        with np.errstate(over="ignore"):  # a number too large for FP32 is answered, not printed
-            feed, rows = self._decode_each(tensors)
-        if len(feed) != len(self.inputs):
-            missing = [spec.name for spec in self.inputs if spec.name not in feed]
-            raise BadRequest(f"inputs lacks {missing}; the model needs {[spec.name for spec in self.inputs]}")
-        return feed, rows
-
-    def _decode_each(self, tensors: list[Any]) -> tuple[dict[str, Array], int]:
         feed: dict[str, Array] = {}
         rows = -1
         for index, tensor in enumerate(tensors):
             spec = self._spec_of(tensor, index)
             if spec.name in feed:
                 raise BadRequest(f"inputs[{index}].name {spec.name!r} is given twice; send each input once")
-            feed[spec.name] = array = spec.decode(tensor, f"inputs[{index}]")
+            feed[spec.name] = array = spec.decode(tensor, index)
             if rows != array.shape[0]:
                 if index:
                     raise BadRequest(
@@ -151,21 +158,24 @@ class Signature:
                         "all inputs must have the same number of rows"
                     )
                 rows = array.shape[0]
+        if len(feed) != len(self.inputs):
+            missing = [spec.name for spec in self.inputs if spec.name not in feed]
+            raise BadRequest(f"inputs lacks {missing}; the model needs {[spec.name for spec in self.inputs]}")
         return feed, rows
 
     def _spec_of(self, tensor: Any, index: int) -> TensorSpec:
-        where = f"inputs[{index}]"
         if type(tensor) is not dict:
-            raise BadRequest(f"{where} must be a JSON object, got {_kind(tensor)}")
-        if not _TENSOR_FIELDS.issuperset(tensor) or "parameters" in tensor:
-            check_fields(tensor, _TENSOR_FIELDS, where)
+            raise BadRequest(f"inputs[{index}] must be a JSON object, got {_kind(tensor)}")
+        if len(tensor) != 4 or not _PLAIN_FIELDS.issuperset(tensor):
+            check_fields(tensor, _TENSOR_FIELDS, f"inputs[{index}]")
         name = tensor.get("name")
         spec = self.by_name.get(name) if type(name) is str else None
         if spec is None:
-            raise BadRequest(f"{where}.name is {_short(name)}; the model's inputs are {list(self.by_name)}")
-        if tensor.get("datatype") != spec.datatype:
+            raise BadRequest(f"inputs[{index}].name is {_short(name)}; the model's inputs are {list(self.by_name)}")
+        datatype = tensor.get("datatype")
+        if datatype != spec.datatype:
             raise BadRequest(
-                f"{where}.datatype is {_short(tensor.get('datatype'))}; input {name!r} has datatype {spec.datatype}"
+                f"inputs[{index}].datatype is {_short(datatype)}; input {name!r} has datatype {spec.datatype}"
             )
         return spec
 
