@@ -127,10 +127,16 @@ def pod_of(cluster: Cluster, selector: str) -> dict[str, Any]:
 
 
 def run_job(cluster: Cluster, name: str, spec: dict[str, Any]) -> None:
-    """Runs a Job to its end; raises ClusterError when it does not complete in a minute."""
+    """Runs a Job to its end, which must be a good one; what its containers said is in the failure."""
     template = {"spec": {**spec, "restartPolicy": "Never"}}
     apply(cluster, "batch/v1", "Job", name, spec={"backoffLimit": 0, "template": template})
-    cluster.kubectl("-n", NAMESPACE, "wait", "--for=condition=Complete", f"job/{name}", "--timeout=60s")
+    get_conditions = ("-n", NAMESPACE, "get", "job", name, "-o", "jsonpath={.status.conditions[*].type}")
+
+    def outcome() -> set[str]:
+        return {"Complete", "Failed"} & set(cluster.kubectl(*get_conditions).split())
+
+    ended = wait_until(f"Job {name} ends", outcome, seconds=90, every=0.2)
+    assert ended == {"Complete"}, logs(cluster, f"job/{name}", "--all-containers", "--ignore-errors")
 
 
 def logs(cluster: Cluster, what: str, *options: str) -> str:
@@ -222,6 +228,37 @@ def asked(host: str, port: int) -> str:
         return ""
     finally:
         connection.close()
+
+
+IMPORT_ALL = """\
+import importlib, pkgutil, sys
+name = sys.argv[1]
+found = list(pkgutil.walk_packages(importlib.import_module(name).__path__, name + "."))
+for module in found:
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(name, len(found))
+"""
+
+
+@pytest.mark.parametrize("short", sorted(images.OWN_IMAGES))
+def test_each_of_our_images_holds_all_that_its_packages_import(cluster: Cluster, short: str) -> None:
+    archive = images.build_image(images.own_spec(short))
+    cluster.load_image(archive)
+    steps = [
+        container(package.replace("_", "-"), archive, "python3", "-c", IMPORT_ALL, package)
+        for package in images.OWN_IMAGES[short].packages
+    ]
+    for step in steps:
+        # NumPy and its kin, all at once, take more than the other tests' little programs.
+        step["resources"]["limits"]["memory"] = "1Gi"
+
+    run_job(cluster, f"imports-{short}", pod_spec(steps[-1], initContainers=steps[:-1]))
+
+    # Some library greets on import; the last line is ours.
+    name, modules = logs(cluster, f"job/imports-{short}").splitlines()[-1].split()
+    assert name == images.OWN_IMAGES[short].packages[-1]
+    assert int(modules) > 0
 
 
 def test_port_forward_reaches_a_pod(cluster: Cluster, image: Path) -> None:

@@ -27,7 +27,8 @@ ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
-BASE_PACKAGES = ("ca-certificates", "python3")
+# Wheels bring their libraries, save the C++ one, which they expect of every Linux.
+BASE_PACKAGES = ("ca-certificates", "libstdc++6", "python3")
 SOURCE_FOLDERS = (REPOSITORY / "operator" / "src", REPOSITORY / "serving-image" / "src")
 
 
