@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
 from plumbline_operator.model.kind import Column, Explained, Kind, Resource
 from plumbline_operator.model.meta import Meta, Model, Name
@@ -85,6 +86,10 @@ class DriftMonitorSpec(Model):
     )
     features: Features = Field(default=Features(), description="Which inputs are watched.")
     prediction: Prediction | None = Field(default=None, description="Watch the predictions, too.")
+    resources: ResourceAmounts = Field(
+        default=ResourceAmounts(),
+        description="Resources of the Job that evaluates. Absent: 200m CPU and 256Mi, 2Gi at most.",
+    )
     severity: Literal["Page", "Ticket", "Info"] = Field(
         default="Ticket", description="How loud: wake somebody, open a ticket, or only say it."
     )

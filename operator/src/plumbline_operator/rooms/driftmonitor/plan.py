@@ -14,7 +14,7 @@ from plumbline_contract import layout
 from plumbline_contract.manifest import SnapshotRef
 from plumbline_contract.report import Outcome, Report
 from plumbline_contract.runspec import Drift, DriftFeature, Owner, Window
-from plumbline_operator.build.job import Resources, job
+from plumbline_operator.build.job import Resources, job, resources_of
 from plumbline_operator.model.attempts import SeenJob, Stage, Turn, conditions_for, leftovers, take_turn, tell, written
 from plumbline_operator.model.conditions import Conditions, find, stamp
 from plumbline_operator.model.meta import REQUESTED_AT, Manifest, plain
@@ -265,7 +265,7 @@ def _job(seen: Observed, subject: Subject, evaluation: Evaluation, turn: Turn) -
         document,
         seen.images.jobs,
         credentials=[credentials_of(connection)],
-        resources=RESOURCES,
+        resources=resources_of(spec.resources, RESOURCES),
         pull_policy=seen.images.pull_policy,
     )
 

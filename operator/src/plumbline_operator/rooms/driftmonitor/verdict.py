@@ -31,9 +31,7 @@ def judged(status: DriftMonitorStatus, spec: DriftMonitorSpec, done: Evaluation,
     rows = report.numbers.get("rows")
     values = values_of(report, spec)
     verdict = verdict_of(values, None if rows is None else int(rows), spec.min_rows)
-    window = LastWindow(
-        since=done.since, until=done.until, rows=int(rows or 0), variant=done.variant, verdict=verdict
-    )
+    window = LastWindow(since=done.since, until=done.until, rows=int(rows or 0), variant=done.variant, verdict=verdict)
     fields = {"last_window": window, "values": values[:SHOWN], "drifting_since": _since(status, done, verdict)}
     return status.model_copy(update=fields)
 

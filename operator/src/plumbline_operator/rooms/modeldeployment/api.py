@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
 from plumbline_operator.model.kind import Column, Explained, Kind, Resource
 from plumbline_operator.model.meta import Meta, Model, Name
@@ -14,12 +15,15 @@ from plumbline_operator.model.reasons import explained
 from plumbline_operator.traffic.measure import PodCounters
 
 SETTLE = timedelta(seconds=5)  # beyond two flushes of a prediction log: an upload, and the clocks of two nodes
-Quantity = Annotated[str, Field(min_length=1, max_length=32, description="A Kubernetes quantity, such as 500m or 1Gi.")]
 
 _CANARIES = "self.steps.filter(s, has(s.canary))"
 _RISING = (
     f"{_CANARIES}.map(s, s.canary.weight).isSorted() && "
     f"{_CANARIES}.all(s, {_CANARIES}.exists_one(o, o.canary.weight == s.canary.weight))"
+)
+_SCALABLE = (
+    "self.replicas.max <= self.replicas.min || (size(self.resources.requests) == 0 && size(self.resources.limits) == 0)"
+    " || 'cpu' in self.resources.requests || 'cpu' in self.resources.limits"
 )
 _SHADOWS_FIRST = "self.steps.map(s, has(s.canary) ? 1 : 0).isSorted()"
 
@@ -40,22 +44,18 @@ class Replicas(Model):
     max: int = Field(default=1, ge=1, le=1000, description="Pods at most; equal to min: no autoscaling.")
 
 
-class ServerResources(Model):
-    """What a server's container asks for."""
-
-    requests: dict[str, Quantity] = Field(
-        default={"cpu": "250m", "memory": "512Mi"}, max_length=16, description="What the scheduler sets aside."
-    )
-    limits: dict[str, Quantity] = Field(
-        default={"memory": "2Gi"}, max_length=16, description="What it may use at most, for example nvidia.com/gpu."
-    )
-
-
 class RealTime(Model):
     """Serving over HTTP, one answer per request."""
 
+    model_config = _checked(
+        (_SCALABLE, "autoscaling needs a CPU request to measure against: set resources.requests.cpu")
+    )
+
     replicas: Replicas = Field(default=Replicas(), description="Pods per version.")
-    resources: ServerResources = Field(default=ServerResources(), description="Resources of each pod.")
+    resources: ResourceAmounts = Field(
+        default=ResourceAmounts(),
+        description="Resources of each server's container. Absent: 250m CPU and 512Mi, 2Gi at most.",
+    )
     target_cpu_percent: int = Field(
         default=70,
         ge=1,

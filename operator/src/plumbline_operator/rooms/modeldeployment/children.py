@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from plumbline_contract.routes import Routes, ServingSettings
-from plumbline_operator.build.job import Resources
+from plumbline_operator.build.job import Resources, resources_of
 from plumbline_operator.build.router import Router, router_children, routes_map
 from plumbline_operator.build.variant import VARIANT_LABEL, Variant, variant_children
 from plumbline_operator.kube.refs import ref_of
@@ -15,6 +15,7 @@ from plumbline_operator.rooms.modeldeployment.api import ModelDeploymentStatus, 
 from plumbline_operator.rooms.modeldeployment.decision import running
 from plumbline_operator.rooms.modeldeployment.world import Observed
 
+SERVER = Resources({"cpu": "250m", "memory": "512Mi"}, {"memory": "2Gi"})  # when the spec names nothing
 RETIRE_AGAIN = timedelta(seconds=5)
 
 
@@ -32,7 +33,6 @@ def parts_of(seen: Observed, served: Served) -> tuple[Manifest, ...]:
         return ()
     connection = read_connection(raw)
     spec = seen.deployment.spec
-    resources = spec.real_time.resources
     return variant_children(
         Variant(
             name=served.variant,
@@ -40,7 +40,7 @@ def parts_of(seen: Observed, served: Served) -> tuple[Manifest, ...]:
             pull_policy=seen.images.pull_policy,
             settings=_settings(seen, served, raw),
             credentials=credentials_of(connection),
-            resources=Resources(dict(resources.requests), dict(resources.limits)),
+            resources=resources_of(spec.real_time.resources, SERVER),
             minimum=spec.real_time.replicas.min,
             maximum=spec.real_time.replicas.max,
             target_cpu_percent=spec.real_time.target_cpu_percent,
