@@ -228,6 +228,23 @@ def test_a_bed_a_refuses_images(shared: Cluster, tmp_path: Path) -> None:
         shared.load_image(tmp_path / "image.tar")
 
 
+def test_a_named_context_of_the_users_own_kubeconfig_is_a_cluster_too(
+    shared: Cluster, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(shared.kubeconfig))
+
+    own = start(bed="A", name=name, provider="current:plumbline")
+
+    own.kubectl("create", "namespace", "through-the-context")
+    assert "through-the-context" in shared.kubectl("get", "namespaces", "-o", "name")
+    with pytest.raises(ClusterError, match="audit log is out of reach"):
+        _ = own.audit_log
+    with pytest.raises(ClusterError, match="PLUMBLINE_S3_ENDPOINT"):
+        _ = own.s3
+    own.stop()
+    assert shared.is_healthy(), "what we did not start we do not stop"
+
+
 @pytest.mark.parametrize("bad", ["", "Upper", "-edge", "dots.in.it", "../elsewhere", "x" * 41])
 def test_names_that_could_leave_their_folder_are_refused(bad: str) -> None:
     with pytest.raises(ClusterError, match="cluster name"):
