@@ -1,0 +1,66 @@
+"""What the operator must be allowed to do, checked at the start: a missing right would look like a hang."""
+
+from collections.abc import Iterable, Sequence
+
+from plumbline_operator.kube.protocol import Kube
+from plumbline_operator.kube.refs import (
+    AUTOSCALERS,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    EVENTS,
+    JOBS,
+    PODS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+)
+from plumbline_operator.model.meta import Ref
+from plumbline_operator.runtime.room import Room
+
+READ = ("get", "list", "watch")
+OWN = ("create", "patch", "delete")
+CHILDREN = (
+    JOBS,
+    DEPLOYMENTS,
+    SERVICES,
+    CONFIG_MAPS,
+    SERVICE_ACCOUNTS,
+    AUTOSCALERS,
+    DISRUPTION_BUDGETS,
+    ROLES,
+    ROLE_BINDINGS,
+)
+MADE = frozenset({"DatasetSnapshot", "ModelVersion"})  # of our kinds, those that the operator writes itself
+
+Right = tuple[str, Ref, str]
+
+
+def needed(rooms: Iterable[Room]) -> list[Right]:
+    """Every (verb, resource, subresource) that the operator uses."""
+    rights: list[Right] = []
+    for room in rooms:
+        ref = room.kind.ref
+        rights += [(verb, ref, "") for verb in READ] + [("patch", ref, "status")]
+        if room.kind.kind in MADE:
+            rights += [(verb, ref, "") for verb in ("create", "patch")]
+    for ref in CHILDREN:
+        rights += [(verb, ref, "") for verb in ("get", *OWN)]
+    rights += [
+        (verb, ref, "") for ref in (JOBS, PODS, DEPLOYMENTS, SERVICES, CONFIG_MAPS) for verb in ("list", "watch")
+    ]
+    rights += [(verb, EVENTS, "") for verb in ("create", "patch")]
+    return rights
+
+
+async def missing(kube: Kube, rooms: Iterable[Room], namespaces: Sequence[str]) -> list[str]:
+    """The needed rights that the operator lacks, in words."""
+    lacking = []
+    for verb, ref, subresource in needed(rooms):
+        for namespace in namespaces or (None,):
+            if not await kube.may(verb, ref, namespace, subresource):
+                where = f"in namespace {namespace}" if namespace else "in the cluster"
+                what = f"{ref.plural}.{ref.group}".rstrip(".") + (f"/{subresource}" if subresource else "")
+                lacking.append(f"{verb} {what} {where}")
+    return lacking

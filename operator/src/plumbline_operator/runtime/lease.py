@@ -1,0 +1,137 @@
+"""One Lease elects the leader before anything is watched; losing it ends the process.
+
+A Lease is no lock: two processes may overlap for a moment. That is safe because names are computed, applies are
+idempotent and deletes carry uids; the Lease only keeps the overlap rare and short.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from plumbline_operator.kube.errors import Conflict, KubeError
+from plumbline_operator.kube.refs import LEASES
+from plumbline_operator.model.meta import Manifest, Ref
+
+LEASE_SECONDS = 15.0  # these three are the defaults of Kubernetes' own controllers
+RENEW_SECONDS = 10.0
+RETRY_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Locker(Protocol):
+    """The calls an election needs: writes that fail when somebody else was faster."""
+
+    async def get(self, ref: Ref, namespace: str, name: str) -> Manifest | None:
+        """The object, or None."""
+
+    async def create(self, ref: Ref, manifest: Manifest) -> Manifest:
+        """Create it, or raise Conflict."""
+
+    async def replace(self, ref: Ref, manifest: Manifest) -> Manifest:
+        """Replace it as it was read, or raise Conflict."""
+
+
+def identity() -> str:
+    """A name for this process that no other one has."""
+    return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+
+
+@dataclass(slots=True)
+class Election:
+    """This process's part in the election. `clock` gives seconds that never go back.
+
+    Another holder's time is up when its Lease has not changed for its whole duration *by our own clock*, so clocks
+    that disagree do no harm.
+    """
+
+    kube: Locker
+    namespace: str
+    name: str
+    clock: Callable[[], float]
+    holder: str = field(default_factory=identity)
+    _seen: str = ""
+    _seen_at: float = 0.0
+
+    async def acquire(self) -> None:
+        """Return once this process is the leader."""
+        while True:
+            if await self._try():
+                break
+            await asyncio.sleep(RETRY_SECONDS)
+        log.info("leading", extra={"holder": self.holder})
+
+    async def keep(self) -> None:
+        """Renew for as long as that works; returns when the Lease is lost."""
+        renewed = self.clock()
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            if await self._try():
+                renewed = self.clock()
+            elif self.clock() - renewed > RENEW_SECONDS:
+                log.error("the Lease could not be renewed in time; leaving", extra={"holder": self.holder})
+                return
+
+    async def release(self) -> None:
+        """Give the Lease up, so that the next leader need not wait; best effort."""
+        try:
+            lease = await self.kube.get(LEASES, self.namespace, self.name)
+            if lease is not None and lease["spec"].get("holderIdentity") == self.holder:
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                await self.kube.replace(LEASES, lease)
+        except KubeError as error:
+            log.warning("the Lease could not be released: %s", error)
+
+    async def _try(self) -> bool:
+        """Take or renew the Lease; False when somebody else has it or the API server cannot be used."""
+        try:
+            lease = await self.kube.get(LEASES, self.namespace, self.name)
+            if lease is None:
+                await self.kube.create(LEASES, self._fresh())
+                return True
+            if not self._is_free(lease):
+                return False
+            await self.kube.replace(LEASES, self._held(lease))
+        except Conflict:
+            return False
+        except KubeError as error:
+            log.warning("the Lease cannot be reached: %s", error)
+            return False
+        return True
+
+    def _is_free(self, lease: Manifest) -> bool:
+        spec = lease["spec"]
+        if spec.get("holderIdentity") in (self.holder, "", None):
+            return True
+        version = lease["metadata"]["resourceVersion"]
+        if version != self._seen:
+            self._seen, self._seen_at = version, self.clock()
+        return self.clock() - self._seen_at > float(spec.get("leaseDurationSeconds", LEASE_SECONDS))
+
+    def _fresh(self) -> Manifest:
+        return {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": {"namespace": self.namespace, "name": self.name},
+            "spec": self._terms() | {"acquireTime": _now(), "leaseTransitions": 0},
+        }
+
+    def _held(self, lease: Manifest) -> Manifest:
+        spec = dict(lease["spec"])
+        if spec.get("holderIdentity") != self.holder:
+            spec |= {"acquireTime": _now(), "leaseTransitions": spec.get("leaseTransitions", 0) + 1}
+        meta = {k: v for k, v in lease["metadata"].items() if k != "managedFields"}
+        return lease | {"metadata": meta, "spec": spec | self._terms()}
+
+    def _terms(self) -> Manifest:
+        return {"holderIdentity": self.holder, "leaseDurationSeconds": int(LEASE_SECONDS), "renewTime": _now()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,72 @@
+"""Workers take keys from the queue and reconcile them, never two on one key."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from plumbline_operator.kube.errors import KubeError, Unreachable
+from plumbline_operator.model.meta import Key
+from plumbline_operator.runtime.loop import Loop
+from plumbline_operator.runtime.metrics import Metrics
+from plumbline_operator.runtime.queue import WorkQueue
+from plumbline_operator.runtime.room import Room
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Workers:
+    """`count` workers on one queue."""
+
+    count: int
+    rooms: Mapping[str, Room]
+    queue: WorkQueue[Key]
+    loop: Loop
+    metrics: Metrics
+    now: Callable[[], datetime]
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.count):
+                group.create_task(self._work())
+
+    async def drain(self, seconds: float) -> None:
+        """Return when nothing is in work any more, or after this time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if not self.queue.busy() or time.monotonic() >= deadline:
+                return
+            await asyncio.sleep(0.05)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.take()
+            self.metrics.queue.set(self.queue.depth())
+            started = time.monotonic()
+            try:
+                outcome = await self._reconcile(key)
+            finally:
+                self.queue.done(key)
+            self.metrics.reconciles.labels(key.kind, outcome).observe(time.monotonic() - started)
+
+    async def _reconcile(self, key: Key) -> str:
+        """Reconcile one key; whatever happens, it comes up again if it has to."""
+        try:
+            again = await self.loop.reconcile(self.rooms[key.kind], key, self.now())
+        except KubeError as error:
+            wait = error.retry_after or 0.0 if isinstance(error, Unreachable) else 0.0
+            delay = self.queue.retry(key, wait)
+            log.warning("%s: %s; again in %.1f s", key, error, delay)
+            return "trouble"
+        except Exception:  # the one place where a bug in a room must not end the process: the others go on
+            delay = self.queue.retry(key)
+            log.exception("%s: unexpected; again in %.1f s", key, delay)
+            return "bug"
+        self.queue.forget(key)
+        if again is not None:
+            self.queue.add(key, again.total_seconds())
+        return "done"
