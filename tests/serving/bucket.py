@@ -46,12 +46,12 @@ class Bucket:
         self.s3.put_object(Bucket=NAME, Key=blob(PREFIX, digest), Body=data)
         return digest
 
-    def put_model(self, model: bytes, **fields: Any) -> str:
+    def put_model(self, file: bytes, **fields: Any) -> str:
         """Store a model file and its manifest; the manifest's digest."""
-        digest = self.put(model)
-        signature = check(model)
+        digest = self.put(file)
+        signature = check(file)
         manifest = ModelManifest(
-            files=(FileEntry(path="model.onnx", digest=digest, size=len(model)),),
+            files=(FileEntry(path="model.onnx", digest=digest, size=len(file)),),
             model=fields.pop("model", digest),
             inputs=fields.pop("inputs", signature.inputs),
             outputs=fields.pop("outputs", signature.outputs),

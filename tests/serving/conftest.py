@@ -45,3 +45,11 @@ def caller(logistic: Served) -> Iterator[Caller]:
     connection = logistic.caller()
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def typed(every_type: Served) -> Iterator[Caller]:
+    """A connection to the server with one input of each kind."""
+    connection = every_type.caller()
+    yield connection
+    connection.close()

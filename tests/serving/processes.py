@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from tests.serving.bucket import CREDENTIALS
 START_SECONDS = 60.0  # two busy cores: importing ONNX Runtime alone can take seconds
 POLL_SECONDS = 0.02
 T = TypeVar("T")
+Body = bytes | Iterable[bytes] | None  # pieces are sent chunked
 
 
 def free_port() -> int:
@@ -60,9 +61,7 @@ class Caller:
     def __init__(self, port: int, timeout: float = 30.0) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
 
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    def ask(self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None) -> Answer:
         """One request and its whole answer."""
         self._connection.request(method, path, body, dict(headers or {}))
         found = self._connection.getresponse()
@@ -79,9 +78,7 @@ class Caller:
         self._connection.close()
 
 
-def ask(
-    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> Answer:
+def ask(port: int, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None) -> Answer:
     """One request on a connection of its own."""
     caller = Caller(port)
     try:

@@ -1,0 +1,240 @@
+"""The prediction log: what is in it, what must not be, and what is counted when it is not there."""
+
+import hmac
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from plumbline_contract.layout import hash_key
+from plumbline_contract.prediction import FIXED_COLUMNS, parse_prediction_id
+from plumbline_serving.log import Place, PredictionLog
+from plumbline_serving.metrics import Metrics
+from plumbline_serving.segment import Columns, Record, table_of
+from plumbline_serving.storage import StorageTrouble
+from plumbline_serving.tensors import TensorSpec
+from tests.serving import models
+from tests.serving.bucket import NAME, PREFIX, Bucket
+from tests.serving.processes import rows, serving, until
+from tests.serving.test_protocol import every_input
+
+X = TensorSpec("X", "FP32", (-1, 3))
+CITY = TensorSpec("city", "BYTES", (-1, 1))
+P = TensorSpec("probability", "FP32", (-1, 1))
+HOUR = 3_600_000
+
+
+class Sink:
+    """Storage in memory that can be made to fail or to stand still."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.failing = 0
+        self.calls = 0
+        self.open = threading.Event()
+        self.open.set()
+
+    def put(self, key: str, data: bytes) -> None:
+        self.calls += 1
+        assert self.open.wait(30)
+        if self.failing:
+            self.failing -= 1
+            raise StorageTrouble("no")
+        assert key not in self.objects, "a segment was overwritten"
+        self.objects[key] = data
+
+    def rows(self) -> list[dict[str, Any]]:
+        tables = [pq.read_table(pa.BufferReader(data)) for _, data in sorted(self.objects.items())]
+        return [row for table in tables for row in table.to_pylist()]
+
+
+def record(number: int, rows: int = 1, milliseconds: int = 1_700_000_000_000) -> Record:
+    inputs = (np.full((rows, 3), number, dtype=np.float32),)
+    outputs = (np.full((rows, 1), number / 10, dtype=np.float32),)
+    return Record(milliseconds, f"r{number}", "primary", "", rows, inputs, outputs)
+
+
+class Bench:
+    """A log with its sink and its counters."""
+
+    def __init__(self, queue_rows: int = 100, flush_seconds: float = 0.01) -> None:
+        self.sink, self.metrics = Sink(), Metrics("v", "m", "d")
+        place = Place(prefix="p", namespace="demo", deployment="fraud", variant="v", writer="pod-1")
+        columns = Columns("v", "sha256:d", (X,), frozenset(), (P,))
+        self.log = PredictionLog(
+            self.sink,
+            place,
+            columns,
+            self.metrics,
+            flush_seconds=flush_seconds,
+            queue_rows=queue_rows,
+            backoff_seconds=0.01,
+        )
+
+    def accounted(self) -> bool:
+        """Whether every queued row has been written or counted as lost."""
+        lost = self.metrics.log_dropped["storage"] + self.metrics.log_dropped["encoding"]
+        return self.metrics.log_queued == self.metrics.log_written + lost
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    made.log.start()
+    yield made
+    made.sink.open.set()
+    made.log.close(5)
+
+
+def test_a_full_queue_drops_and_counts_and_never_waits(bench: Bench) -> None:
+    bench.sink.open.clear()  # storage stands still
+    bench.log.append(record(0))
+    until(lambda: bench.sink.calls == 1, "the writer is stuck in storage", 5)
+    started = time.monotonic()
+    for number in range(1, 1001):
+        bench.log.append(record(number))
+    assert time.monotonic() - started < 1.0
+    assert bench.metrics.log_queued == 100
+    assert bench.metrics.log_dropped["queue_full"] == 901
+    bench.sink.open.set()
+    until(bench.accounted, "all queued rows are written", 5)
+    assert [row["request_id"] for row in bench.sink.rows()] == [f"r{number}" for number in range(100)]
+    bench.log.append(record(2000))
+    until(lambda: bench.metrics.log_written == 101, "the log goes on", 5)
+
+
+def test_storage_that_fails_for_a_moment_loses_nothing(bench: Bench) -> None:
+    bench.sink.failing = 3
+    bench.log.append(record(1, rows=4))
+    until(lambda: bench.metrics.log_written == 4, "the segment is written at the fourth try", 5)
+    assert bench.metrics.log_dropped["storage"] == 0
+
+
+def test_storage_that_stays_away_costs_a_bounded_number_of_tries_and_is_counted(bench: Bench) -> None:
+    bench.sink.failing = 4
+    bench.log.append(record(1, rows=4))
+    until(lambda: bench.metrics.log_dropped["storage"] == 4, "the segment is given up", 5)
+    assert bench.sink.calls == 4
+    bench.log.append(record(2))
+    until(lambda: bench.metrics.log_written == 1, "later segments are written", 5)
+
+
+def test_a_batch_that_cannot_be_encoded_is_counted_and_the_log_goes_on(bench: Bench) -> None:
+    bench.log.append(record(1)._replace(outputs=(np.array([["\ud800"]], dtype=np.object_),)))
+    until(lambda: bench.metrics.log_dropped["encoding"] == 1, "the batch is given up", 5)
+    bench.log.append(record(2))
+    until(lambda: bench.metrics.log_written == 1, "later segments are written", 5)
+
+
+def test_close_writes_what_is_queued() -> None:
+    bench = Bench(flush_seconds=1000)
+    bench.log.start()
+    for number in range(5):
+        bench.log.append(record(number))
+    bench.log.close(5)
+    assert bench.metrics.log_written == 5
+
+
+def test_records_lie_in_the_hour_of_their_prediction() -> None:
+    bench = Bench(flush_seconds=1000)
+    hour = 1_700_000_000_000 // HOUR
+    bench.log.append(record(1, milliseconds=hour * HOUR + HOUR - 1))
+    bench.log.append(record(2, milliseconds=(hour + 1) * HOUR))
+    bench.log.start()
+    bench.log.close(5)
+    assert sorted(key.rsplit("/", 1)[0] for key in bench.sink.objects) == [
+        "p/predictions/demo/fraud/v/2023-11-14/22",
+        "p/predictions/demo/fraud/v/2023-11-14/23",
+    ]
+
+
+def test_rows_are_numbered_inside_their_request_and_wide_inputs_are_lists() -> None:
+    columns = Columns("v", "sha256:d", (X,), frozenset(), (P,))
+    table = table_of([record(1, rows=2), record(2, rows=3)], columns)
+    found = [(row["request_id"], row["row"], row["in.X"], row["out.probability"]) for row in table.to_pylist()]
+    assert [(name, number) for name, number, _, _ in found] == [("r1", 0), ("r1", 1), ("r2", 0), ("r2", 1), ("r2", 2)]
+    assert found[4][2] == [2.0, 2.0, 2.0]
+    assert found[0][3] == pytest.approx(0.1)
+
+
+def test_the_fixed_columns_are_the_contracts() -> None:
+    table = table_of([record(1)], Columns("v", "sha256:d", (X,), frozenset(), (P,)))
+    found = {field.name: str(field.type) for field in table.schema}
+    renamed = {name: kind.replace("[ms, UTC]", "[ms, tz=UTC]") for name, kind in FIXED_COLUMNS.items()}
+    assert {name: found[name] for name in FIXED_COLUMNS} == renamed
+    assert list(found)[len(FIXED_COLUMNS) :] == ["in.X", "out.probability"]
+
+
+def test_outputs_whose_width_changes_between_requests_stay_lists_of_their_own_length() -> None:
+    wide = record(1)._replace(outputs=(np.array([[1.0, 2.0]], dtype=np.float32),))
+    table = table_of([wide, record(2, rows=2)], Columns("v", "sha256:d", (X,), frozenset(), (P,)))
+    assert [row["out.probability"] for row in table.to_pylist()] == [
+        [1.0, 2.0],
+        [pytest.approx(0.2)],
+        [pytest.approx(0.2)],
+    ]
+
+
+def test_a_servers_answers_are_in_the_bucket_after_it_stopped(bucket: Bucket, tmp_path: Path) -> None:
+    manifest = bucket.put_model(models.logistic())
+    settings = bucket.settings(manifest, variant="fraud-v-log", log_flush_seconds=1000.0)
+    with serving(settings, tmp_path) as served:
+        caller = served.caller()
+        first = caller.infer(rows((1, 2, 3), (4, 5, 6)), headers={"x-request-id": "one", "x-plumbline-unit": "ada"})
+        caller.infer(rows((7, 8, 9)), headers={"x-request-id": "two", "x-plumbline-role": "shadow"})
+        caller.infer(b"nonsense")
+        caller.close()
+        served.process.send(signal.SIGTERM)
+        assert served.process.wait() == 0, served.process.text()
+    found = bucket.predictions("fraud-v-log").to_pylist()
+    assert [(row["request_id"], row["row"], row["role"]) for row in found] == [
+        ("one", 0, "primary"),
+        ("one", 1, "primary"),
+        ("two", 0, "shadow"),
+    ]
+    assert found[0]["prediction_id"] == first.headers["x-plumbline-prediction-id"]
+    assert found[0]["time"] == parse_prediction_id(found[0]["prediction_id"])[0]
+    assert found[1]["in.X"] == [4.0, 5.0, 6.0]
+    assert [row["out.probability"] for row in found[:2]] == pytest.approx(first.json["outputs"][0]["data"], abs=1e-7)
+    key = bucket.s3.get_object(Bucket=NAME, Key=hash_key(PREFIX))["Body"].read()
+    assert found[0]["unit"] == hmac.digest(key, b"ada", "sha256").hex()
+    assert found[2]["unit"] == ""
+    (segment,) = bucket.segments("fraud-v-log")
+    hour = found[0]["time"].strftime("%Y-%m-%d/%H")
+    assert segment.startswith(f"{PREFIX}/predictions/demo/fraud/fraud-v-log/{hour}/")
+
+
+def test_personal_inputs_are_dropped_or_hashed_and_nowhere_in_the_segment(bucket: Bucket, tmp_path: Path) -> None:
+    manifest = bucket.put_model(models.every_type(given_back={"flag"}))
+    settings = bucket.settings(
+        manifest, variant="fraud-v-pii", log_flush_seconds=0.05, redact={"city": "Hash", "price": "Drop"}
+    )
+    with serving(settings, tmp_path, environment={"PLUMBLINE_HASH_KEY": "secret"}) as served:
+        caller = served.caller()
+        assert caller.infer(every_input(city="Lovelace-Street-7", price=123.5)).status == 200
+        caller.close()
+        until(lambda: bucket.segments("fraud-v-pii"), "a segment in the bucket", 10)
+    (row,) = bucket.predictions("fraud-v-pii").to_pylist()
+    assert row["in.city"] == hmac.digest(b"secret", b"Lovelace-Street-7", "sha256").hex()
+    assert "in.price" not in row
+    assert not {"Lovelace-Street-7", 123.5} & set(row.values())
+    assert row["in.count"] == -(2**63)
+
+
+def test_a_restarted_container_does_not_overwrite_its_segments(bucket: Bucket, tmp_path: Path) -> None:
+    settings = bucket.settings(bucket.put_model(models.logistic()), variant="fraud-v-again")
+    for name in ("before", "after"):
+        with serving(settings, tmp_path, environment={"HOSTNAME": "same-pod"}) as served:
+            caller = served.caller()
+            caller.infer(rows((1, 2, 3)), headers={"x-request-id": name})
+            caller.close()
+    found = bucket.predictions("fraud-v-again").to_pylist()
+    assert sorted(row["request_id"] for row in found) == ["after", "before"]
+    assert all("/same-pod-" in key for key in bucket.segments("fraud-v-again"))
