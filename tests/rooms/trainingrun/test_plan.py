@@ -252,6 +252,13 @@ async def test_the_version_has_the_runs_name_and_belongs_to_the_model() -> None:
     assert kube.all("Job") == []
 
 
+async def test_one_event_tells_of_the_result_and_its_version() -> None:
+    kube, _ = await settled("it succeeds")
+    (event,) = kube.events
+    assert event["reason"] == "Succeeded"
+    assert f"{RESULT}, ModelVersion delays-1." in event["note"]
+
+
 async def test_a_version_of_another_run_is_not_touched() -> None:
     foreign, _ = await settled("it succeeds")
     (version,) = foreign.all("ModelVersion")

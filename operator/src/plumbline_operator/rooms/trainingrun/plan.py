@@ -141,9 +141,9 @@ def _act(seen: Observed, turn: Turn, conditions: Conditions, *, startable: bool)
     status = _next_status(seen, turn, conditions.now)
     if turn.stage is Stage.DONE:
         kept = _keep(seen, status, conditions)
-        return replace(
-            kept, delete=turn.leftovers, notes=turn.notes(Reason.SUCCEEDED, _praise(status)), again=turn.again
-        )
+        made = status.model_copy(update={"version": (kept.status or {}).get("version", "")})
+        notes = turn.notes(Reason.SUCCEEDED, _praise(made))
+        return replace(kept, delete=turn.leftovers, notes=notes, again=turn.again)
     if turn.stage is Stage.RESTING and turn.ended is not None and turn.ended.retry_at is not None:
         text = (
             f"Attempt {turn.attempt} of {seen.run.spec.max_attempts} was lost ({turn.ended.reason}: "
