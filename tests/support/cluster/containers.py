@@ -113,10 +113,12 @@ class Containers:
         if stale := [name for name, digest in present.items() if digest not in tagged]:
             self.ctr("images", "remove", *stale)
 
-    def remove_all(self) -> None:
-        """Ends and removes every container; the images stay."""
-        if tasks := self.ctr("tasks", "ls", "-q").split():
-            self.ctr("tasks", "delete", "--force", *tasks)
+    def shim_address_files(self) -> list[Path]:
+        """The files that say where each container's shim has its socket, which a killed shim leaves behind."""
+        return list((self.layout.state / "containerd" / "io.containerd.runtime.v2.task").glob("*/*/address"))
+
+    def forget_containers(self) -> None:
+        """Removes what the store still says of an earlier run's containers; the images stay."""
         if known := self.ctr("containers", "ls", "-q").split():
             self.ctr("containers", "delete", *known)
 

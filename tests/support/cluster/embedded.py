@@ -171,7 +171,7 @@ def _start_node(cluster: EmbeddedCluster, node: Node) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=addons.s3_manifests(node.address, addons.S3_PORT))
     addons.start_dns(cluster.control_plane, node)
     cluster.containers.wait()
-    cluster.containers.remove_all()
+    cluster.containers.forget_containers()
     cluster.containers.prune()
     cluster.load_image(pause_archive())
     node.start()

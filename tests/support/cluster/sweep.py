@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.cluster import cgroups, containers, layout, network, processes
 from tests.support.cluster.layout import Layout
 from tests.support.cluster.paths import ClusterError, locked, state_root
-from tests.support.cluster.progress import run, say, wait_until
+from tests.support.cluster.progress import run, wait_until
 
 # Who stops after whom: the kubelet first, or it would start again what the next step ends.
 STOP_BEFORE_PODS = ("kubelet", "kube-proxy", "coredns")
@@ -18,8 +19,8 @@ STOP_AFTER_PODS = ("s3", "scheduler", "controller-manager", "apiserver", "etcd")
 LOG_LINKS = Path("/var/log/containers")  # the kubelet's links to pod logs; its place is not configurable
 GONE_SECONDS = 30
 
-# Folders whose places the kubelet does not let us choose. Those that were not there before go at the end.
-FIXED_FOLDERS = (Path("/var/lib/kubelet"), LOG_LINKS)
+# Folders whose places the kubelet and the shims do not let us choose. Those that were not there before go at the end.
+FIXED_FOLDERS = (Path("/var/lib/kubelet"), LOG_LINKS, Path("/run/containerd"))
 
 
 def end_cluster(name: str) -> None:
@@ -43,22 +44,19 @@ def end_cluster(name: str) -> None:
 
 
 def missing_fixed_folders() -> list[str]:
-    """Those of the kubelet's fixed folders that are not there now, and so will be ours."""
+    """Those of the fixed folders that are not there now, and so will be ours."""
     return [str(folder) for folder in FIXED_FOLDERS if not folder.exists()]
 
 
 def _end_pods(where: Layout) -> None:
-    runtime = containers.Containers(where)
-    if processes.is_running(where.pid_file("containerd")):
-        try:
-            runtime.remove_all()
-        except ClusterError as error:
-            say(f"containerd does not remove its containers, so their processes are ended instead: {error}")
-    processes.stop(where.pid_file("containerd"))
-    for shim in _shims(where):
-        processes.end(shim, grace_seconds=1)
     cgroups.kill_members(where.name)
     wait_until("the pods' processes end", lambda: not list(cgroups.members(where.name)), seconds=GONE_SECONDS)
+    processes.stop(where.pid_file("containerd"))
+    for shim in _shims(where):
+        processes.send(shim, signal.SIGKILL)
+    wait_until("the shims end", lambda: not _shims(where), seconds=GONE_SECONDS)
+    for file in containers.Containers(where).shim_address_files():
+        Path(file.read_text().removeprefix("unix://")).unlink(missing_ok=True)
     wait_until("the pods' control groups go", lambda: cgroups.remove(where.name), seconds=GONE_SECONDS)
     for link in LOG_LINKS.glob("*.log"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{where.data}/"):
