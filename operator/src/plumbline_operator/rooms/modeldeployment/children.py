@@ -51,7 +51,8 @@ def parts_of(seen: Observed, served: Served) -> tuple[Manifest, ...]:
 def retired(seen: Observed, status: ModelDeploymentStatus) -> tuple[tuple[Target, ...], timedelta | None]:
     """What to delete now, and when to look again for what has to wait.
 
-    A variant that is not needed any more goes only when every router pod is known to serve routes without it.
+    A variant that is not needed any more goes only when every router pod is known to serve routes without it. Its
+    Deployment goes last: by that the rest is found should something come in between.
     """
     kept = running(status, seen.deployment.spec)
     wanted = {(p["kind"], p["metadata"]["name"]) for served in kept for p in parts_of(seen, served)}
@@ -61,7 +62,7 @@ def retired(seen: Observed, status: ModelDeploymentStatus) -> tuple[tuple[Target
     surplus = [p for p in live if _is_surplus(p, wanted)]
     unmoved = status.routes_generation == seen.deployment.status.routes_generation
     free = status.stable is None or (unmoved and seen.routers_follow())
-    gone = [*surplus, *(old if free else [])]
+    gone = sorted([*surplus, *(old if free else [])], key=lambda p: bool(p["kind"] == "Deployment"))
     return tuple(_target(p) for p in gone), RETIRE_AGAIN if old and not free else None
 
 

@@ -48,7 +48,7 @@ def compare(
     """Fix the window, wait until its logs are written, compare, and once more when there was too little."""
     result, until = agreement_of(status, at), at.compare_until
     if until is None or (result is not None and now >= until + _patience(seen)):
-        until = whole(now)
+        until = whole(now) + timedelta(seconds=1)  # whole seconds, and none of the copies counted by now is left out
         status, result = changed(status, step=at.model_copy(update={"compare_until": until})), None
     due = until + (written_after(seen.deployment.spec) if result is None else _patience(seen))
     if result is not None:

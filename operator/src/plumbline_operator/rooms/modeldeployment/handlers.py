@@ -29,7 +29,8 @@ from plumbline_operator.rooms.releasepin.api import KIND as PIN
 from plumbline_operator.rooms.releasepin.api import pins_of
 from plumbline_operator.runtime.room import Room, Sight
 
-PARTS = (DEPLOYMENTS, SERVICES, AUTOSCALERS, DISRUPTION_BUDGETS)
+LISTED = (DEPLOYMENTS, SERVICES)
+NAMED = (AUTOSCALERS, DISRUPTION_BUDGETS)  # a variant's have its name; asked for one by one, which needs fewer rights
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ async def observe(deployment: ModelDeployment, sight: Sight) -> Observed:
     versions = await _named(kube, VERSION.ref, meta.namespace, names)
     version = read_version(versions.get(spec.version_ref.name))
     owned = await _owned(kube, deployment)
-    parts = tuple(one for one in owned if VARIANT_LABEL in one["metadata"].get("labels", {}))
+    parts = await _parts(kube, meta.namespace, owned)
     moving = is_moving(deployment, parts)
     return Observed(
         deployment=deployment,
@@ -74,14 +75,24 @@ async def _named(kube: Reader, ref: Ref, namespace: str, names: Iterable[str]) -
 
 
 async def _owned(kube: Reader, deployment: ModelDeployment) -> list[Manifest]:
-    """What this deployment has made, of the types that come and go, with the type that a list leaves out."""
+    """The Deployments and Services this deployment has made."""
     meta = deployment.metadata
     labels = {OWNER_KIND: KIND.kind, OWNER_NAME: label_value(meta.name)}
-    found: list[Manifest] = []
-    for ref in PARTS:
-        typed = {"apiVersion": ref.api_version, "kind": ref.kind}
-        found += [one | typed for one in await kube.list(ref, meta.namespace, labels)]
-    return found
+    return [_typed(ref, one) for ref in LISTED for one in await kube.list(ref, meta.namespace, labels)]
+
+
+async def _parts(kube: Reader, namespace: str, owned: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    """Everything that belongs to a variant: what is labelled so, and what a variant's Deployment may have beside it."""
+    parts = [one for one in owned if VARIANT_LABEL in one["metadata"].get("labels", {})]
+    names = [one["metadata"]["name"] for one in parts if one["kind"] == DEPLOYMENTS.kind]
+    beside = [(ref, await kube.get(ref, namespace, name)) for name in names for ref in NAMED]
+    found = [_typed(ref, one) for ref, one in beside if one is not None]
+    return (*parts, *(one for one in found if VARIANT_LABEL in one["metadata"].get("labels", {})))
+
+
+def _typed(ref: Ref, raw: Manifest) -> Manifest:
+    """The object with its type, which a list leaves out."""
+    return raw | {"apiVersion": ref.api_version, "kind": ref.kind}
 
 
 def _is_known(status: ModelDeploymentStatus, name: str, version: ModelVersionSpec) -> bool:

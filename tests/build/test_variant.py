@@ -1,0 +1,150 @@
+"""What serves one version, and the router before it."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from plumbline_contract.routes import Backend, Routes, ServingSettings
+from plumbline_operator.build.job import Credentials, Resources
+from plumbline_operator.build.router import Router, router_children, router_name, routes_map, routes_name
+from plumbline_operator.build.variant import Variant, variant_children
+from plumbline_operator.model.meta import Manifest
+
+SETTINGS = ServingSettings(
+    namespace="team",
+    deployment="late",
+    variant="late-v-1",
+    model_name="flights",
+    manifest="sha256:" + "1" * 64,
+    bucket="models",
+    redact={"tail": "Hash"},
+)
+VARIANT = Variant(
+    name="late-v-1",
+    image="plumbline/serving:test",
+    pull_policy="IfNotPresent",
+    settings=SETTINGS,
+    credentials=Credentials("keys"),
+    resources=Resources({"cpu": "1"}, {"nvidia.com/gpu": "1"}),
+    minimum=1,
+    maximum=1,
+    target_cpu_percent=70,
+)
+ROUTER = Router("late", "team", "plumbline/router:test", "IfNotPresent")
+
+
+def kinds(children: tuple[Manifest, ...]) -> list[str]:
+    return [one["kind"] for one in children]
+
+
+def pod_of(children: tuple[Manifest, ...]) -> Any:
+    return next(one for one in children if one["kind"] == "Deployment")["spec"]["template"]["spec"]
+
+
+def assert_restricted(pod: Any) -> None:
+    """Pod Security `restricted`: https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert {next(iter(volume.keys() - {"name"})) for volume in pod["volumes"]} == {"emptyDir"}
+    for one in pod["containers"]:
+        assert one["securityContext"]["allowPrivilegeEscalation"] is False
+        assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert one["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "expected"),
+    [
+        (1, 1, ["Deployment", "Service"]),
+        (1, 3, ["Deployment", "Service", "HorizontalPodAutoscaler"]),
+        (2, 2, ["Deployment", "Service", "PodDisruptionBudget"]),
+        (2, 3, ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]),
+    ],
+)
+def test_a_variant_has_what_its_size_needs(minimum: int, maximum: int, expected: list[str]) -> None:
+    children = variant_children(replace(VARIANT, minimum=minimum, maximum=maximum))
+    assert kinds(children) == expected
+    # An autoscaler and a fixed number of replicas would fight for the same field.
+    assert ("replicas" in children[0]["spec"]) is (maximum <= minimum)
+
+
+def test_everything_of_a_variant_is_found_by_one_label() -> None:
+    children = variant_children(replace(VARIANT, minimum=2, maximum=3))
+    assert {one["metadata"]["labels"]["plumbline.dev/variant"] for one in children} == {"late-v-1"}
+    assert {one["metadata"]["name"] for one in children} == {"late-v-1"}
+
+
+def test_a_server_is_restricted_and_carries_no_token() -> None:
+    pod = pod_of(variant_children(VARIANT))
+    assert_restricted(pod)
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_a_server_is_told_everything_in_one_document() -> None:
+    server = pod_of(variant_children(VARIANT))["containers"][0]
+    env = {one["name"]: one for one in server["env"]}
+    assert ServingSettings.model_validate_json(env["PLUMBLINE_SERVING"]["value"]) == SETTINGS
+    assert env["AWS_ACCESS_KEY_ID"]["valueFrom"] == {"secretKeyRef": {"name": "keys", "key": "AWS_ACCESS_KEY_ID"}}
+    assert server["resources"] == {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
+    assert server["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
+
+
+def test_a_variants_pods_are_never_fewer_while_they_are_replaced() -> None:
+    rollout = variant_children(VARIANT)[0]["spec"]["strategy"]["rollingUpdate"]
+    assert rollout == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_a_variants_service_gives_the_addresses_of_ready_pods() -> None:
+    spec = variant_children(VARIANT)[1]["spec"]
+    assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", False)
+
+
+def test_a_router_may_read_its_routes_and_nothing_else() -> None:
+    children = router_children(ROUTER)
+    role = next(one for one in children if one["kind"] == "Role")
+    assert role["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": ["late-routes"],
+            "verbs": ["get", "list", "watch"],
+        }
+    ]
+    binding = next(one for one in children if one["kind"] == "RoleBinding")
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "late-router", "namespace": "team"}]
+    pod = pod_of(children)
+    assert_restricted(pod)
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == ("late-router", True)
+
+
+def test_rights_come_before_the_pods_that_use_them() -> None:
+    order = kinds(router_children(ROUTER))
+    assert order.index("RoleBinding") < order.index("Deployment")
+
+
+def test_callers_reach_the_router_under_the_deployments_name() -> None:
+    service = next(one for one in router_children(ROUTER) if one["kind"] == "Service")
+    assert service["metadata"]["name"] == "late"
+    assert service["spec"]["type"] == "ClusterIP"
+    assert [(one["port"], one["targetPort"]) for one in service["spec"]["ports"]] == [(80, 8080)]
+    outside = next(one for one in router_children(replace(ROUTER, node_port=30080)) if one["kind"] == "Service")
+    assert (outside["spec"]["type"], outside["spec"]["ports"][0]["nodePort"]) == ("NodePort", 30080)
+
+
+def test_several_routers_are_drained_one_at_a_time() -> None:
+    assert "PodDisruptionBudget" not in kinds(router_children(ROUTER))
+    assert "PodDisruptionBudget" in kinds(router_children(replace(ROUTER, replicas=2)))
+
+
+def test_routes_lie_in_one_document_that_reads_back() -> None:
+    routes = Routes(generation=3, deployment="late", backends=(Backend(variant="a", host="a.team.svc", weight=100),))
+    manifest = routes_map(routes)
+    assert manifest["metadata"]["name"] == routes_name("late")
+    assert Routes.model_validate(json.loads(manifest["data"]["routes.json"])) == routes
+
+
+def test_names_fit_however_long_the_deployment_is_named() -> None:
+    longest = "a" * 48
+    assert max(len(router_name(longest)), len(routes_name(longest))) <= 63
