@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -39,8 +40,20 @@ def end_cluster(name: str) -> None:
         network.put_back(record.facts["settings"])
     _unmount(where)
     made = record.facts.get("made_folders", []) if record is not None else []
-    for folder in (*map(Path, made), where.state, where.data):
+    for folder in made:
+        _remove_bare(Path(folder))
+    for folder in (where.state, where.data):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_bare(folder: Path) -> None:
+    """Removes a fixed folder if only the kubelet's socket is in it: somebody else may have come to use it too."""
+    for below, _, files in os.walk(folder, topdown=False):
+        if "kubelet.sock" in files:
+            Path(below, "kubelet.sock").unlink()
+        # What is not empty is in use, and stays.
+        with contextlib.suppress(OSError):
+            Path(below).rmdir()
 
 
 def missing_fixed_folders() -> list[str]:
