@@ -108,6 +108,7 @@ class Stage:
     now: datetime = NOW
     counted: dict[str, dict[str, int]] = field(default_factory=lambda: {"requests": {}, "failures": {}, "mirrored": {}})
     routers_work: bool = True
+    lag: int = 0  # by how many generations the routers are behind
     pods_start: bool = True
     again: timedelta | None = None  # when the operator wants to look again
     broken: set[str] = field(default_factory=set)  # Deployments that get no pod ready
@@ -140,7 +141,8 @@ class Stage:
     def answer(self) -> None:
         """Let the router pods say what they counted, and that they serve the present routes."""
         routes = self.routes() if self.routers_work else None
-        known = Measured(pod="late-router-1", generation=routes.generation if routes else 0, **self.counted)
+        generation = max(0, routes.generation - self.lag) if routes else 0
+        known = Measured(pod="late-router-1", generation=generation, **self.counted)
         self.signals.anywhere = (known,) if self.routers_work else None
 
     def wait(self, seconds: float) -> None:

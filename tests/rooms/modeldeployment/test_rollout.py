@@ -128,6 +128,7 @@ async def test_a_rollout_goes_from_shadow_over_canary_to_everything() -> None:
     assert "measured" not in status
     assert "step" not in status
     assert status["stable"]["by"] == "Rollout"
+    assert status["shadow"]["pairs"] == 12
 
 
 async def test_the_old_version_stays_warm_and_the_one_before_it_goes() -> None:
@@ -166,6 +167,18 @@ async def test_a_hold_begins_when_every_router_serves_the_weights() -> None:
     cluster.routers_work = True
     own = await cluster.step()
     assert own["status"]["step"]["since"].startswith("2026-03-01T12:10:00")
+
+
+async def test_a_hold_does_not_begin_while_a_router_serves_older_routes() -> None:
+    cluster = await serving(CANARY)
+    cluster.go_to("v2")
+    cluster.lag = 1
+    own = await cluster.step(4)
+    assert ready_of(own) == ("False", "HoldingNoMeasurement")
+    assert "since" not in own["status"]["step"]
+    cluster.lag = 0
+    own = await cluster.step()
+    assert "since" in own["status"]["step"]
 
 
 async def test_requests_from_before_a_step_do_not_count() -> None:
@@ -351,8 +364,10 @@ async def test_a_target_without_pods_gets_nothing_and_its_step_begins_anew() -> 
     assert cluster.weights() == {"v1": 100}
     cluster.broken = set()
     await cluster.step()
-    own = await cluster.step(2)
+    own = await cluster.step()
     assert cluster.weights() == {"v1": 90, "v2": 10}
+    assert "since" not in own["status"]["step"]
+    own = await cluster.step()
     assert own["status"]["step"]["since"].startswith("2026-03-01T12:00:50")
 
 

@@ -97,7 +97,7 @@ def _enter(seen: Observed, status: ModelDeploymentStatus, target: Served, index:
     step = steps[number]
     reason = _reason(step)
     text = words.entered(target, step)
-    status = changed(status, step=StepStatus(index=number, name=step.name), measured=None, shadow=None)
+    status = changed(status, step=StepStatus(index=number, name=step.name), measured=None)
     return waiting(status, reason, text, split=split(step), notes=(Note(reason, text),), again=SOON)
 
 
