@@ -56,6 +56,12 @@ class FakeApi:
         with self._lock:
             self._send(event)
 
+    def say_raw(self, line: bytes) -> None:
+        """Send any bytes to the open watches."""
+        with self._lock:
+            for watch in self._watches:
+                watch.put(line)
+
     def hang_up(self) -> None:
         """End all open watches."""
         with self._lock:

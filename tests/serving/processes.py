@@ -58,8 +58,8 @@ class Answer:
 class Caller:
     """One keep-alive connection."""
 
-    def __init__(self, port: int, timeout: float = 30.0) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    def __init__(self, port: int, timeout: float = 30.0, host: str = "127.0.0.1") -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
 
     def ask(self, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None) -> Answer:
         """One request and its whole answer."""
@@ -78,19 +78,26 @@ class Caller:
         self._connection.close()
 
 
-def ask(port: int, method: str, path: str, body: Body = None, headers: Mapping[str, str] | None = None) -> Answer:
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    body: Body = None,
+    headers: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+) -> Answer:
     """One request on a connection of its own."""
-    caller = Caller(port)
+    caller = Caller(port, host=host)
     try:
         return caller.ask(method, path, body, headers)
     finally:
         caller.close()
 
 
-def answers(port: int, path: str, status: int = 200) -> bool:
+def answers(port: int, path: str, status: int = 200, host: str = "127.0.0.1") -> bool:
     """Whether GET `path` gives this status just now; False while nobody listens."""
     try:
-        return ask(port, "GET", path).status == status
+        return ask(port, "GET", path, host=host).status == status
     except (OSError, http.client.HTTPException):
         return False
 
@@ -151,9 +158,10 @@ class Served:
 
     process: Process
     port: int
+    host: str = "127.0.0.1"
 
     def caller(self) -> Caller:
-        return Caller(self.port)
+        return Caller(self.port, host=self.host)
 
 
 def start_serving(
@@ -189,4 +197,4 @@ def serving(
 def ready(served: Served) -> bool:
     """Whether the server is ready; fails when it has ended."""
     assert served.process.ended() is None, f"the server ended: {served.process.text()}"
-    return answers(served.port, "/v2/health/ready")
+    return answers(served.port, "/v2/health/ready", host=served.host)
