@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Told
 
 FLOOR = 1e-4  # smallest share inside the logarithm, as the product documents it
-TRAINED_UNTIL = datetime.fromisoformat("2013-06-01T00:00:00+00:00")
+TRAINED_UNTIL = datetime.fromisoformat("2013-07-01T00:00:00+00:00")
 
 
 def titles(chain: dict[str, Any]) -> set[str]:

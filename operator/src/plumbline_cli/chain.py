@@ -52,7 +52,7 @@ def explain(cluster: Cluster, prediction_id: str, endpoint: str | None, deployme
             return _prediction(cluster, bucket, one, exact)
     raise Missing(
         f"no prediction log in namespace {cluster.namespace} holds {prediction_id}, "
-        f"made {when:%Y-%m-%d %H:%M:%S} UTC. It may be newer than the last flush, older than the log's retention, or of another namespace"
+        f"made {when:%Y-%m-%d %H:%M:%S} UTC: it may be newer than the last flush, or of another namespace"
     )
 
 

@@ -95,10 +95,10 @@ async def _work(
     queue: WorkQueue[Key] = WorkQueue(time.monotonic)
     ears = Ears(rooms, queue, Links(), metrics)
     loop = Loop(kube, Sight(kube, signals, settings.images), Recorder(kube, election.holder))
-    workers = Workers(settings.workers, rooms, queue, loop, metrics, lambda: datetime.now(UTC))
+    workers = Workers(rooms, queue, loop, metrics, lambda: datetime.now(UTC))
     resync = Resync(kube, ears, settings.resync_seconds, settings.watched)
     tasks = [
-        _watched(life, "the workers ended", workers.run()),
+        *(_watched(life, "a worker ended", workers.work()) for _ in range(settings.workers)),
         _watched(life, "the Lease was lost", election.keep()),
         _watched(life, "a watch is dead", resync.run()),
     ]

@@ -74,6 +74,7 @@ def own_spec(short: str) -> ImageSpec:
         base_packages=(*BASE_PACKAGES, *own.debian),
         requirements=_locked_requirements(own.extra),
         packages=tuple(_source_of(package) for package in own.packages),
+        environment={"ORT_DISABLE_TELEMETRY": "1"},  # ONNX Runtime would else write and send usage data
     )
 
 

@@ -81,7 +81,7 @@ def tell(cluster: Cluster, images: bool = True) -> dict[str, Any]:
 def _people_and_data(cluster: Cluster) -> Demo:
     folder = prepared()
     sizes = upload(cluster.s3, folder)
-    cluster.kubectl("apply", "-f", str(EXAMPLE / "namespace.yaml"))
+    cluster.kubectl("apply", "-k", str(EXAMPLE / "platform"))
     _secret(cluster)
     demo = Demo(
         cluster,
@@ -90,7 +90,6 @@ def _people_and_data(cluster: Cluster) -> Demo:
         carol=Person("carol@example.com", cluster.user_kubeconfig("carol@example.com"), NAMESPACE),
         folder=folder,
     )
-    cluster.kubectl("apply", "-f", str(EXAMPLE / "people.yaml"))
     demo.facts["uploaded"] = sizes
     return demo
 

@@ -19,20 +19,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Workers:
-    """`count` workers on one queue."""
+    """What a worker needs; any number of them may work() on one queue."""
 
-    count: int
     rooms: Mapping[str, Room]
     queue: WorkQueue[Key]
     loop: Loop
     metrics: Metrics
     now: Callable[[], datetime]
-
-    async def run(self) -> None:
-        """Work until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.count):
-                group.create_task(self._work())
 
     async def drain(self, seconds: float) -> None:
         """Return when nothing is in work any more, or after this time."""
@@ -42,7 +35,8 @@ class Workers:
                 return
             await asyncio.sleep(0.05)
 
-    async def _work(self) -> None:
+    async def work(self) -> None:
+        """Take keys and reconcile them until cancelled."""
         while True:
             key = await self.queue.take()
             self.metrics.queue.set(self.queue.depth())
