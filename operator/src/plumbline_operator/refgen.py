@@ -111,6 +111,8 @@ def _walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema, bool]]:
 def _type(one: Schema) -> str:
     if "enum" in one:
         return " \\| ".join(f"`{value}`" for value in one["enum"])
+    if one.get("x-kubernetes-int-or-string"):
+        return "integer or string"
     match one["type"]:
         case "array":
             return f"list of {_type(one['items'])}"

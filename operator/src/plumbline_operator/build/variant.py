@@ -38,6 +38,16 @@ class Variant:
     minimum: int
     maximum: int
     target_cpu_percent: int
+    present: int = 0  # replicas its Deployment has now; 0: it does not exist
+
+    @property
+    def replicas(self) -> int:
+        """How many to ask for: what the autoscaler last decided, within its bounds.
+
+        Leaving the field to the autoscaler would have the API server default it to 1, when a variant is made and
+        again when autoscaling is switched on.
+        """
+        return max(self.minimum, min(self.present, self.maximum))
 
 
 def variant_children(variant: Variant) -> tuple[Manifest, ...]:
@@ -56,20 +66,18 @@ def selector(variant: str) -> dict[str, str]:
 
 
 def deployment(variant: Variant) -> Manifest:
-    """The pods. `replicas` is left out where the autoscaler decides."""
+    """The pods."""
     labels = selector(variant.name)
-    spec: Manifest = {
-        "selector": {"matchLabels": labels},
-        "strategy": rolling(),
-        "template": {"metadata": {"labels": labels}, "spec": _pod(variant)},
-    }
-    if variant.maximum <= variant.minimum:
-        spec["replicas"] = variant.minimum
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": variant.name, "labels": labels},
-        "spec": spec,
+        "spec": {
+            "replicas": variant.replicas,
+            "selector": {"matchLabels": labels},
+            "strategy": rolling(),
+            "template": {"metadata": {"labels": labels}, "spec": _pod(variant)},
+        },
     }
 
 

@@ -44,6 +44,7 @@ def parts_of(seen: Observed, served: Served) -> tuple[Manifest, ...]:
             minimum=spec.real_time.replicas.min,
             maximum=spec.real_time.replicas.max,
             target_cpu_percent=spec.real_time.target_cpu_percent,
+            present=seen.wanted_pods(served.variant),
         )
     )
 

@@ -44,8 +44,16 @@ class Observed:
 
     def ready_pods(self, variant: str) -> int:
         """How many pods of a variant can answer."""
-        found = (p for p in self.parts if p["kind"] == "Deployment" and p["metadata"]["name"] == variant)
-        return max((available_replicas(one) for one in found), default=0)
+        return available_replicas(self.pods_of(variant))
+
+    def wanted_pods(self, variant: str) -> int:
+        """How many pods a variant's Deployment asks for now; 0 when it does not exist."""
+        return int((self.pods_of(variant) or {}).get("spec", {}).get("replicas", 0))
+
+    def pods_of(self, variant: str) -> Manifest | None:
+        """The Deployment of a variant."""
+        named = (one for one in self.parts if one["metadata"]["name"] == variant)
+        return next((one for one in named if one["kind"] == "Deployment"), None)
 
     def routers_follow(self) -> bool:
         """Whether every router pod serves the routes that were last written."""
@@ -133,8 +141,7 @@ def complaint(seen: Observed, variant: str) -> str:
         text = _pod_complaint(pod.get("status", {}))
         if text:
             return text
-    found = next((p for p in seen.parts if (p["kind"], p["metadata"]["name"]) == ("Deployment", variant)), None)
-    conditions = (found or {}).get("status", {}).get("conditions", ())
+    conditions = (seen.pods_of(variant) or {}).get("status", {}).get("conditions", ())
     failed = find(conditions, "ReplicaFailure") or {}
     return str(failed.get("message", ""))
 
