@@ -5,6 +5,7 @@ that points at blobs, or an append-only log segment.
 
     <prefix>/blobs/sha256/<first two hex>/<hex>                       any immutable bytes
     <prefix>/reports/<namespace>/<kind>/<name>/<job>.json             index: full result of one Job
+    <prefix>/keys/hash                                                key of the namespace's hashes of personal values
     <prefix>/predictions/<namespace>/<deployment>/<variant>/<yyyy-mm-dd>/<hh>/<segment>.parquet
 """
 
@@ -29,6 +30,11 @@ def blob(prefix: str, digest: str) -> str:
 def report(prefix: str, namespace: str, kind: str, name: str, job: str) -> str:
     """The key of the full report of one Job."""
     return join(prefix, "reports", namespace, kind.lower(), name, f"{job}.json")
+
+
+def hash_key(prefix: str) -> str:
+    """The key of the secret that hashes of personal values are made with, where no Secret brings one."""
+    return join(prefix, "keys", "hash")
 
 
 def predictions(prefix: str, namespace: str, deployment: str) -> str:

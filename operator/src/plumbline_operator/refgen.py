@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -132,7 +133,7 @@ def _description(one: Schema) -> str:
     """What it means, its bounds and its rules."""
     bounds = [text.format(one[name]) for name, text in BOUNDS if name in one and one[name] != MAX_LENGTH]
     bounds = ["not empty" if bound in ("at least 1 characters", "at least 1 items") else bound for bound in bounds]
-    rules = [rule["message"] for rule in (*one.get(RULES, ()), *one.get("items", {}).get(RULES, ()))]
+    rules = [_literal(rule["message"]) for rule in (*one.get(RULES, ()), *one.get("items", {}).get(RULES, ()))]
     extra = "; ".join([*bounds, *rules])
     return f"{one['description']} *({extra})*" if extra else str(one["description"])
 
@@ -140,8 +141,13 @@ def _description(one: Schema) -> str:
 def _rules(schema: Schema) -> str:
     """The rules of the whole object and of the whole spec; those of single fields stand beside them."""
     rules = [*schema.get(RULES, ()), *schema["properties"]["spec"].get(RULES, ())]
-    lines = "\n".join(f"- {rule['message']}" for rule in rules)
+    lines = "\n".join(f"- {_literal(rule['message'])}" for rule in rules)
     return f"## Rules\n\nThe API server refuses what breaks one of these.\n\n{lines}" if rules else ""
+
+
+def _literal(text: str) -> str:
+    """Text in which Markdown finds nothing to interpret: a message may quote a regular expression."""
+    return re.sub(r"([\\\[\]*_<|^])", r"\\\1", text)
 
 
 def _reasons(kind: Kind) -> str:

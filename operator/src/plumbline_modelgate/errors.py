@@ -1,0 +1,29 @@
+"""What the gate refuses with, and the bounds it holds a file to."""
+
+from dataclasses import dataclass
+
+
+class ModelRefused(ValueError):
+    """The bytes are not a model we run. `code` is a short CamelCase fact, the text says what, where and what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Largest model the gate lets through. Counts, unless the name says bytes.
+
+    `file_bytes` stays under protobuf's own 2 GiB; the others stop files that are small on disk and huge in memory.
+    """
+
+    file_bytes: int = 1 << 30
+    nodes: int = 200_000
+    depth: int = 16  # graphs inside graphs (If, Loop, Scan)
+    inputs: int = 4_096
+    outputs: int = 64
+    dimension: int = 1 << 31
+    name_bytes: int = 512
+    metadata_bytes: int = 1 << 20
