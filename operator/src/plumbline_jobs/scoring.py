@@ -65,7 +65,9 @@ def load(store: Store, digest: str, output: str) -> Model:
     """
     manifest = model_manifest(store, digest)
     if manifest.model is None:
-        raise Refused("ModelFileRefused", f"the run {manifest.run.name} left no model.onnx, so nothing can be evaluated")
+        raise Refused(
+            "ModelFileRefused", f"the run {manifest.run.name} left no model.onnx, so nothing can be evaluated"
+        )
     with places.scratch() as folder:
         path = folder / "model.onnx"
         store.get_blob(manifest.model, path)

@@ -53,11 +53,10 @@ def feed_of(frame: pl.DataFrame, inputs: Sequence[Tensor]) -> dict[str, Array]:
 
 def _tensor(column: pl.Series, tensor: Tensor) -> Array:
     if column.null_count() and not may_be_missing(tensor):
-        raise _misfit(tensor, f"{column.null_count()} of {len(column)} rows are null, which {tensor.datatype} cannot say")
-    if tensor.datatype == "BYTES":
-        values = _texts(column, tensor)
-    else:
-        values = _numbers(column, tensor)
+        raise _misfit(
+            tensor, f"{column.null_count()} of {len(column)} rows are null, which {tensor.datatype} cannot say"
+        )
+    values = _texts(column, tensor) if tensor.datatype == "BYTES" else _numbers(column, tensor)
     return values.reshape(-1, 1) if len(tensor.shape) == 2 else values
 
 
