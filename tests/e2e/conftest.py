@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from tests.support.cluster import Cluster, start
 from tests.support.cluster.sweep import leftovers
 from tests.support.demo.people import Person
-from tests.support.demo.story import NAMESPACE
+from tests.support.demo.story import APPROVERS, NAMESPACE
 
 DEMO = [sys.executable, "-m", "tests.support.demo"]
 DEMO_SECONDS = 2400  # a cold demo builds Kubernetes first
@@ -42,13 +41,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
         cluster,
         json.loads(facts.read_text()),
         admin=Person("admin", cluster.kubeconfig, NAMESPACE),
-        alice=_person(cluster, "alice@example.com"),
+        alice=_person(cluster, "alice@example.com", APPROVERS),
         carol=_person(cluster, "carol@example.com"),
     )
     subprocess.run([*DEMO, "down"], check=True, timeout=300)
     assert leftovers("demo") == []
 
 
-def _person(cluster: Cluster, name: str) -> Person:
-    kubeconfig: Path = cluster.user_kubeconfig(name)
-    return Person(name, kubeconfig, NAMESPACE)
+def _person(cluster: Cluster, name: str, *groups: str) -> Person:
+    return Person(name, cluster.user_kubeconfig(name, groups), NAMESPACE)

@@ -1,5 +1,6 @@
 """Entry point of `kubectl plumbline`. Exit codes: 0 fine, 1 a digest does not hold, 2 no answer can be given."""
 
+import functools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,14 +18,30 @@ from plumbline_contract.base import short_hash
 REQUESTED_AT = "plumbline.dev/requested-at"
 
 
+def in_a_namespace(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command kubectl's own options, and the cluster they name as its first argument.
+
+    They stand behind the command, as in `kubectl get pods -n team`; kubectl allows none before a plugin's name.
+    """
+
+    @click.option("--kubeconfig", help="Path of the kubeconfig; $KUBECONFIG or the usual default otherwise.")
+    @click.option("--context", help="Context of the kubeconfig; its current one otherwise.")
+    @click.option("-n", "--namespace", help="Namespace; the context's own otherwise.")
+    @functools.wraps(command)
+    def wrapped(kubeconfig: str | None, context: str | None, namespace: str | None, **rest: Any) -> None:
+        try:
+            command(connect(kubeconfig, context, namespace), **rest)
+        except Missing as error:
+            _refuse(str(error))
+        except ApiException as error:
+            _refuse(str(json.loads(error.body)["message"]) if error.body else str(error))
+
+    return wrapped
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--kubeconfig", envvar="KUBECONFIG", help="Path of the kubeconfig; the usual default otherwise.")
-@click.option("--context", help="Context of the kubeconfig; its current one otherwise.")
-@click.option("-n", "--namespace", help="Namespace; the context's own otherwise.")
-@click.pass_context
-def main(ctx: click.Context, kubeconfig: str | None, context: str | None, namespace: str | None) -> None:
+def main() -> None:
     """Ask and tell Plumbline what takes more than one kubectl command."""
-    ctx.obj = lambda: connect(kubeconfig, context, namespace)
 
 
 @main.command("explain")
@@ -32,14 +49,14 @@ def main(ctx: click.Context, kubeconfig: str | None, context: str | None, namesp
 @click.option("--deployment", help="Look only in this ModelDeployment's log.")
 @click.option("--s3-endpoint", envvar="PLUMBLINE_S3_ENDPOINT", help="Reach the bucket here, not at the Connection's.")
 @click.option("-o", "--output", type=click.Choice(["tree", "json"]), default="tree", show_default=True)
-@click.pass_obj
+@in_a_namespace
 def explain_command(
-    cluster: Callable[[], Cluster], prediction_id: str, deployment: str | None, s3_endpoint: str | None, output: str
+    cluster: Cluster, prediction_id: str, deployment: str | None, s3_endpoint: str | None, output: str
 ) -> None:
     """Trace a prediction to its version, run, commit, data and approver, and verify every digest again."""
     try:
-        chain = explain(cluster(), prediction_id, s3_endpoint, deployment)
-    except (Missing, ValueError) as error:
+        chain = explain(cluster, prediction_id, s3_endpoint, deployment)
+    except ValueError as error:
         _refuse(str(error))
     except OSError as error:
         _refuse(
@@ -61,25 +78,21 @@ def explain_command(
 @click.option("--group", default="", help="The group you act for, if the model asks for one.")
 @click.option("--deny", is_flag=True, help="Record a refusal instead.")
 @click.option("--comment", default="", help="Why; kept with the decision.")
-@click.pass_obj
-def approve_command(cluster: Callable[[], Cluster], version: str, group: str, deny: bool, comment: str) -> None:
+@in_a_namespace
+def approve_command(cluster: Cluster, version: str, group: str, deny: bool, comment: str) -> None:
     """Decide on a ModelVersion as yourself; the decision is bound to its digest."""
-    world = cluster()
-    try:
-        spec = world.get("ModelVersion", version)["spec"]
-        approver = world.user()
-        body: dict[str, Any] = {
-            "approver": approver,
-            "version": {"name": version, "manifest": spec["manifest"], "author": spec["author"]},
-            "decision": "Deny" if deny else "Approve",
-            "comment": comment,
-        }
-        if group:
-            body["group"] = group
-        name = f"{version}-{short_hash([approver, body['decision'], spec['manifest']])}"
-        world.create("Approval", name, body)
-    except (Missing, ApiException) as error:
-        _refuse(_reason(error))
+    spec = cluster.get("ModelVersion", version)["spec"]
+    approver = cluster.user()
+    body: dict[str, Any] = {
+        "approver": approver,
+        "version": {"name": version, "manifest": spec["manifest"], "author": spec["author"]},
+        "decision": "Deny" if deny else "Approve",
+        "comment": comment,
+    }
+    if group:
+        body["group"] = group
+    name = f"{version}-{short_hash([approver, body['decision'], spec['manifest']])}"
+    cluster.create("Approval", name, body)
     click.echo(f"approval.plumbline.dev/{name} created: {body['decision']} {version} as {approver}")
 
 
@@ -87,46 +100,33 @@ def approve_command(cluster: Callable[[], Cluster], version: str, group: str, de
 @click.argument("deployment")
 @click.option("--to", "version", help="Version to go back to; the one before the present one otherwise.")
 @click.option("--reason", required=True, help="Why; kept with the pin.")
-@click.pass_obj
-def rollback_command(cluster: Callable[[], Cluster], deployment: str, version: str | None, reason: str) -> None:
+@in_a_namespace
+def rollback_command(cluster: Cluster, deployment: str, version: str | None, reason: str) -> None:
     """Pin a deployment to a version that served before, at once and outside Git."""
-    world = cluster()
-    try:
-        chosen = version or _previous(world, deployment)
-        name = f"{deployment}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        spec = {"deploymentRef": {"name": deployment}, "versionRef": {"name": chosen}, "reason": reason}
-        world.create("ReleasePin", name, spec)
-    except (Missing, ApiException) as error:
-        _refuse(_reason(error))
+    chosen = version or _previous(cluster, deployment)
+    name = f"{deployment}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    spec = {"deploymentRef": {"name": deployment}, "versionRef": {"name": chosen}, "reason": reason}
+    cluster.create("ReleasePin", name, spec)
     click.echo(f"releasepin.plumbline.dev/{name} created: {deployment} → {chosen}")
 
 
 @main.command("refresh")
 @click.argument("kind")
 @click.argument("name")
-@click.pass_obj
-def refresh_command(cluster: Callable[[], Cluster], kind: str, name: str) -> None:
+@in_a_namespace
+def refresh_command(cluster: Cluster, kind: str, name: str) -> None:
     """Ask an object to do its work again now (a Dataset to ingest, a DriftMonitor to evaluate)."""
     moment = datetime.now(UTC).isoformat(timespec="seconds")
-    try:
-        cluster().annotate(kind, name, {REQUESTED_AT: moment})
-    except ApiException as error:
-        _refuse(_reason(error))
+    cluster.annotate(kind, name, {REQUESTED_AT: moment})
     click.echo(f"{kind} {name} asked at {moment}")
 
 
-def _previous(world: Cluster, deployment: str) -> str:
-    status = world.get("ModelDeployment", deployment).get("status", {})
+def _previous(cluster: Cluster, deployment: str) -> str:
+    status = cluster.get("ModelDeployment", deployment).get("status", {})
     previous = status.get("previous", [])
     if not previous:
         raise Missing(f"ModelDeployment {deployment} has no earlier version; name one that served with --to")
     return str(previous[0]["version"])
-
-
-def _reason(error: Missing | ApiException) -> str:
-    if isinstance(error, ApiException):
-        return str(json.loads(error.body)["message"]) if error.body else str(error)
-    return str(error)
 
 
 def _refuse(text: str) -> NoReturn:

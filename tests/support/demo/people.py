@@ -41,9 +41,13 @@ class Person:
     def attempt(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a kubectl command that may be refused."""
         kubectl = programs.program(programs.KUBERNETES, "kubectl")
-        command = [str(kubectl), "--kubeconfig", str(self.kubeconfig), "-n", self.namespace, *arguments]
+        environment = plugin_environment() | {"KUBECONFIG": str(self.kubeconfig)}
+        # Behind the arguments, because kubectl allows no option before a plugin's name.
+        command = [str(kubectl), *arguments, "--namespace", self.namespace]
+        if "--namespace" in arguments or "-n" in arguments:
+            command = [str(kubectl), *arguments]
         return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=300, env=plugin_environment(), check=False
+            command, input=stdin, capture_output=True, text=True, timeout=300, env=environment, check=False
         )
 
     def get(self, kind: str, name: str) -> Raw:

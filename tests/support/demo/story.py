@@ -28,6 +28,7 @@ NAMESPACE = "flights"
 MODEL, DEPLOYMENT, MONITOR = "late-arrival", "late-arrival", "late-arrival"
 CHAMPION, CHALLENGER = "late-arrival-logistic", "late-arrival-boosted"
 DATASETS = ("airlines", "planes", "weather", "flights", "departures")
+APPROVERS = "ml-approvers"
 NODE_PORT = 30080  # examples/flights/deployment.yaml
 RATE = 150  # requests per second; a quarter of what one serving pod answers on a shared core
 ROLLBACK_SECONDS = 30
@@ -85,8 +86,9 @@ def _people_and_data(cluster: Cluster) -> Demo:
     _secret(cluster)
     demo = Demo(
         cluster,
-        alice=Person("alice@example.com", cluster.user_kubeconfig("alice@example.com"), NAMESPACE),
-        bob=Person("bob@example.com", cluster.user_kubeconfig("bob@example.com", ["ml-approvers"]), NAMESPACE),
+        # Alice may approve, too, but not what she trained herself.
+        alice=Person("alice@example.com", cluster.user_kubeconfig("alice@example.com", [APPROVERS]), NAMESPACE),
+        bob=Person("bob@example.com", cluster.user_kubeconfig("bob@example.com", [APPROVERS]), NAMESPACE),
         carol=Person("carol@example.com", cluster.user_kubeconfig("carol@example.com"), NAMESPACE),
         folder=folder,
     )
@@ -152,11 +154,11 @@ def _approved(demo: Demo, version: str) -> dict[str, Any]:
     judged = demo.alice.until(
         "modelversion", version, "judged", lambda raw: condition(raw, "GatesPassed").get("status") == "True", 240
     )
-    own = demo.alice.attempt("plumbline", "approve", version)
-    if own.returncode == 0:
-        raise DemoError(f"{version}: its author could approve it")
+    own = demo.alice.attempt("plumbline", "approve", version, "--group", APPROVERS)
+    if own.returncode == 0 or "approver" not in own.stderr:
+        raise DemoError(f"{version}: its author's approval was not refused as such: {own.stderr or 'it was accepted'}")
     demo.facts.setdefault("refused", {})[f"self-approval of {version}"] = own.stderr.strip()
-    demo.bob.kubectl("plumbline", "approve", version, "--group", "ml-approvers", "--comment", "gates passed")
+    demo.bob.kubectl("plumbline", "approve", version, "--group", APPROVERS, "--comment", "gates passed")
     demo.alice.until_ready("modelversion", version, 60)
     gates = {g["name"]: g for g in judged["status"]["gates"]}
     return {"metrics": judged["status"]["evaluation"]["metrics"], "gates": gates}
