@@ -285,7 +285,7 @@ class Drift(Document):
     since: datetime
     until: datetime
     manifest: Digest = Field(description="model manifest of the version now serving")
-    baseline: Digest | None = Field(description="profile of the training rows of that version's input")
+    baseline: Digest | None = Field(default=None, description="profile of the training rows of that version's input")
     training: SnapshotRef
     training_window: Window | None = None
     predictions: Digest | None = Field(default=None, description="profile of its predictions on the training rows")

@@ -80,6 +80,8 @@ def tell(cluster: Cluster, images: bool = True) -> dict[str, Any]:
 
 
 def _people_and_data(cluster: Cluster) -> Demo:
+    """A namespace as on the first day: what an earlier telling left goes, its bytes in the bucket may stay."""
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait", "--timeout=170s", seconds=180)
     folder = prepared()
     sizes = upload(cluster.s3, folder)
     cluster.kubectl("apply", "-k", str(EXAMPLE / "platform"))
