@@ -1,0 +1,1 @@
+"""Ours against rivals, side by side in one run."""

@@ -129,7 +129,9 @@ class PredictionLog:
         self._flush()
 
     def _flush(self) -> None:
-        while self._records:
+        """Write what was queued when it began; what comes meanwhile waits for the next time, in fewer segments."""
+        queued = self._metrics.log_queued
+        while self._taken < queued:
             batch, rows = self._take()
             for hour, records in by_hour(batch).items():
                 self._write(hour, records)
