@@ -66,8 +66,12 @@ def assert_restricted(pod: Any) -> None:
 def test_a_variant_has_what_its_size_needs(minimum: int, maximum: int, expected: list[str]) -> None:
     children = variant_children(replace(VARIANT, minimum=minimum, maximum=maximum))
     assert kinds(children) == expected
-    # An autoscaler and a fixed number of replicas would fight for the same field.
-    assert ("replicas" in children[0]["spec"]) is (maximum <= minimum)
+
+
+@pytest.mark.parametrize(("present", "expected"), [(0, 2), (1, 2), (3, 3), (5, 4)])
+def test_a_deployment_keeps_what_the_autoscaler_decided_within_its_bounds(present: int, expected: int) -> None:
+    children = variant_children(replace(VARIANT, minimum=2, maximum=4, present=present))
+    assert children[0]["spec"]["replicas"] == expected
 
 
 def test_everything_of_a_variant_is_found_by_one_label() -> None:

@@ -585,7 +585,7 @@ async def test_an_autoscaler_comes_and_goes_with_the_range() -> None:
     await cluster.until_settled()
     made = cluster.kube.look("Deployment", name)
     assert made is not None
-    assert "replicas" not in made["spec"]
+    assert made["spec"]["replicas"] == 2
     assert cluster.kube.look("HorizontalPodAutoscaler", name) is not None
     assert cluster.kube.look("PodDisruptionBudget", name) is not None
     cluster.change(realTime={"replicas": {"min": 1, "max": 1}})
@@ -595,6 +595,21 @@ async def test_an_autoscaler_comes_and_goes_with_the_range() -> None:
     assert made["spec"]["replicas"] == 1
     assert cluster.kube.look("HorizontalPodAutoscaler", name) is None
     assert cluster.kube.look("PodDisruptionBudget", name) is None
+
+
+async def test_what_an_autoscaler_decided_outlives_other_changes() -> None:
+    cluster = await serving()
+    cluster.change(realTime={"replicas": {"min": 1, "max": 4}})
+    await cluster.until_settled()
+    made = cluster.kube.look("Deployment", cluster.variant("v1"))
+    assert made is not None
+    cluster.kube.edit(made, spec={"replicas": 3})
+    cluster.change(logging={"flushSeconds": 2})
+    await cluster.until_settled()
+    made = cluster.kube.look("Deployment", cluster.variant("v1"))
+    assert made is not None
+    assert made["spec"]["replicas"] == 3
+    assert '"log_flush_seconds":2' in json.dumps(made).replace("\\", "")
 
 
 async def test_a_missing_connection_leaves_what_runs_as_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.cluster import Cluster, images
@@ -20,12 +21,18 @@ GIT_DAEMON = (
 )
 
 
-def load_images(cluster: Cluster) -> None:
-    """Our four images, the example's training image, and a git server with its training code."""
-    specs = [images.own_spec(name) for name in images.OWN_IMAGES]
-    specs += [images.folder_spec(EXAMPLE / "training"), git_server()]
-    for spec in specs:
-        say(f"    {cluster.load_image(images.build_image(spec))}")
+def load_images(cluster: Cluster) -> dict[str, str]:
+    """Load our four images, the example's training image and its git server; returns the digests of ours by name."""
+    ours = {name: _loaded(cluster, images.own_spec(name)) for name in images.OWN_IMAGES}
+    for spec in (images.folder_spec(EXAMPLE / "training"), git_server()):
+        _loaded(cluster, spec)
+    return ours
+
+
+def _loaded(cluster: Cluster, spec: ImageSpec) -> str:
+    reference = cluster.load_image(images.build_image(spec))
+    say(f"    {reference}")
+    return reference.rpartition("@")[2]
 
 
 def git_server() -> ImageSpec:
@@ -41,9 +48,8 @@ def git_server() -> ImageSpec:
     )
 
 
-def install(cluster: Cluster) -> None:
-    """Install or upgrade the chart with the images of this checkout, and wait until the operator is available."""
-    tags = [f"--set=images.{name}.repository=plumbline/{name}" for name in images.OWN_IMAGES]
-    tags += [f"--set=images.{name}.tag=dev" for name in images.OWN_IMAGES]
-    helm(cluster, "upgrade", "--install", "plumbline", str(CHART), "-n", SYSTEM, "--create-namespace", *tags)
+def install(cluster: Cluster, digests: Mapping[str, str]) -> None:
+    """Install or upgrade the chart with these images, and wait until the operator is available."""
+    pinned = [f"--set=images.{name}.digest={digest}" for name, digest in digests.items()]
+    helm(cluster, "upgrade", "--install", "plumbline", str(CHART), "-n", SYSTEM, "--create-namespace", *pinned)
     cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/plumbline", "--timeout=180s", seconds=200)

@@ -47,12 +47,10 @@ class Demo:
     traffic: Traffic | None = None
 
 
-def tell(cluster: Cluster, images: bool = True) -> dict[str, Any]:
+def tell(cluster: Cluster) -> dict[str, Any]:
     """Run the whole story on a cluster; returns the measured facts."""
     with stage("install: images and chart"):
-        if images:
-            load_images(cluster)
-        install(cluster)
+        install(cluster, load_images(cluster))
     with stage("bucket, data and people"):
         demo = _people_and_data(cluster)
     try:
