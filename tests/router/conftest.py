@@ -37,7 +37,7 @@ def canary(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def _served(bucket: Bucket, variant: str, value: float, factory: pytest.TempPathFactory) -> Iterator[Served]:
-    settings = bucket.settings(bucket.put_model(models.constant(value)), variant=variant, log_flush_seconds=0.2)
+    settings = bucket.settings(bucket.put_model(models.constant(value)), variant=variant, log_flush_seconds=1.0)
     with serving(settings, Path(factory.mktemp(variant))) as served:
         yield served
 

@@ -8,7 +8,7 @@ POST /v2/models/<name>/infer
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -35,6 +35,14 @@ PLATFORM = "onnx_onnxv1"  # the protocol's name for ONNX models
 _PLAIN = frozenset({b"inference-header-content-length", b"content-encoding"})  # headers that make a body not plain
 
 
+class Reply(NamedTuple):
+    """An answer: status, JSON body, and headers beside content type and length."""
+
+    status: int
+    body: bytes
+    headers: Headers
+
+
 class CallerLeft(Exception):
     """The caller disconnected before its body was complete; there is nobody to answer."""
 
@@ -49,12 +57,13 @@ class App:
         metrics: Metrics,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
-        self._inference, self._metrics, self._max_body_bytes = inference, metrics, max_body_bytes
+        self._inference, self.metrics, self.max_body_bytes = inference, metrics, max_body_bytes
         self._variant = (VARIANT_HEADER.encode(), settings.variant.encode())
         self.draining = False
         model = f"/v2/models/{settings.model_name}"
         version = f"{model}/versions/{inference.model.manifest}"
-        self._infer_paths = frozenset({f"{model}/infer", f"{version}/infer"})
+        self.infer_paths = frozenset({f"{model}/infer", f"{version}/infer"})
+        self.infer_urls = frozenset(path.encode() for path in self.infer_paths)
         self._pages: dict[str, Callable[[], tuple[int, bytes]]] = {
             "/v2": self._server,
             "/v2/health/live": lambda: (200, b'{"live":true}'),
@@ -68,7 +77,7 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
         path = scope["path"]
-        if path in self._infer_paths and scope["method"] == "POST":
+        if path in self.infer_paths and scope["method"] == "POST":
             await self._infer(scope, receive, send)
         else:
             await self._page(path, scope["method"], send)
@@ -76,63 +85,64 @@ class App:
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        extra: Headers
         try:
-            self._check(headers)
-            message = await receive()
-            body = message.get("body", b"")
-            if message.get("more_body", False):
-                body = await self._rest(body, receive)
-            elif message["type"] != "http.request":
-                return  # the caller went away while sending
-            answer, extra = self._inference.answer(headers, body)
-            status = 200
+            self.check(headers)
+            reply = self.infer(headers, await self._body(receive))
         except BadRequest as exc:
-            status, answer, extra = exc.status, error(exc.message), [self._variant]
+            reply = self.refused(exc)
         except CallerLeft:
             return
-        if status == 413 or self.draining:
-            extra.append(CLOSE)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [JSON, (b"content-length", b"%d" % len(answer)), *extra],
-            }
-        )
-        await send({"type": "http.response.body", "body": answer})
-        self._metrics.answered(status, time.perf_counter() - started)
+        await respond(send, reply.status, reply.body, JSON, reply.headers)
+        self.metrics.answered(reply.status, time.perf_counter() - started)
 
-    def _check(self, headers: dict[bytes, bytes]) -> None:
+    def infer(self, headers: dict[bytes, bytes], body: bytes) -> Reply:
+        """The answer to an inference request whose headers passed `check`."""
+        try:
+            data, named = self._inference.answer(headers, body)
+        except BadRequest as exc:
+            return self.refused(exc)
+        if self.draining:
+            named.append(CLOSE)
+        return Reply(200, data, named)
+
+    def refused(self, exc: BadRequest) -> Reply:
+        """The answer to a request that is wrong."""
+        named = [self._variant]
+        if exc.status == 413 or self.draining:
+            named.append(CLOSE)
+        return Reply(exc.status, error(exc.message), named)
+
+    def check(self, headers: dict[bytes, bytes]) -> None:
         """Raise BadRequest for a body this server would misread, or that is too large by its own account."""
         if headers.get(b"content-type") != b"application/json" or not _PLAIN.isdisjoint(headers):
             check_content(headers)
         declared = headers.get(b"content-length", b"0")
-        if len(declared) > 18 or int(declared) > self._max_body_bytes:
-            raise self._too_large()
+        if len(declared) > 18 or int(declared) > self.max_body_bytes:
+            raise self.too_large()
 
-    async def _rest(self, body: bytes, receive: Receive) -> bytes:
-        """A body that came in more than one piece. Raises BadRequest when too large, CallerLeft when incomplete."""
-        parts, size, more = [body], len(body), True
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body. Raises BadRequest when it is too large, CallerLeft when it never came whole."""
+        parts, size, more = [], 0, True
         while more:
             message = await receive()
             if message["type"] != "http.request":
                 raise CallerLeft
             parts.append(message["body"])
             size += len(parts[-1])
-            if size > self._max_body_bytes:
-                raise self._too_large()
+            if size > self.max_body_bytes:
+                raise self.too_large()
             more = message["more_body"]
         return b"".join(parts)
 
-    def _too_large(self) -> BadRequest:
-        return BadRequest(f"the body is larger than {self._max_body_bytes} bytes; send fewer rows per request", 413)
+    def too_large(self) -> BadRequest:
+        """The refusal of a body over the limit."""
+        return BadRequest(f"the body is larger than {self.max_body_bytes} bytes; send fewer rows per request", 413)
 
     async def _page(self, path: str, method: str, send: Send) -> None:
-        if path in self._infer_paths:
+        if path in self.infer_paths:
             await respond(send, 405, error("infer takes POST"), JSON, [(b"allow", b"POST")])
         elif path == "/metrics":
-            await respond(send, 200, self._metrics.text(), TEXT, [])
+            await respond(send, 200, self.metrics.text(), TEXT, [])
         elif path not in self._pages:
             await respond(send, 404, error(f"nothing is served at {path[:200]}; this server has {self._known()}"), JSON)
         elif method not in ("GET", "HEAD"):
@@ -142,7 +152,7 @@ class App:
             await respond(send, status, body, JSON, [CLOSE] if self.draining else [])
 
     def _known(self) -> str:
-        return ", ".join(sorted({*self._pages, *self._infer_paths, "/metrics"}))
+        return ", ".join(sorted({*self._pages, *self.infer_paths, "/metrics"}))
 
     def _ready(self) -> tuple[int, bytes]:
         name = self._inference.model.name

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from plumbline_contract.routes import SERVING_VARIABLE, ServingSettings
 from plumbline_serving.app import App
+from plumbline_serving.direct import DirectProtocol
 from plumbline_serving.errors import StartFailure
 from plumbline_serving.infer import Inference
 from plumbline_serving.log import PredictionLog, place_of
@@ -87,7 +88,7 @@ def run(settings: ServingSettings, host: str, port: int, drain_seconds: float) -
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=DirectProtocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
