@@ -31,6 +31,9 @@ DATASETS = ("airlines", "planes", "weather", "flights", "departures")
 APPROVERS = "ml-approvers"
 NODE_PORT = 30080  # examples/flights/deployment.yaml
 RATE = 150  # requests per second; a quarter of what one serving pod answers on a shared core
+# Enough for a verdict (examples/flights/drift.yaml asks for 1,000 rows) beyond the 15 s that the monitor leaves the log
+# for being written.
+WINDOW_REQUESTS = 35 * RATE
 ROLLBACK_SECONDS = 30
 
 
@@ -240,11 +243,14 @@ def _shadow_facts(seen: dict[str, Raw]) -> dict[str, Any]:
 
 
 def _drift(demo: Demo) -> None:
+    served = demo.carol.get("modeldeployment", DEPLOYMENT)["status"]["stable"]["variant"]
+    promoted = demo.traffic.tally.answered[served]
+    _until(lambda: demo.traffic.tally.answered[served] > promoted + WINDOW_REQUESTS, 120, "calm requests")
     calm = _evaluated(demo, "calm")
     demo.facts["drift"] = {"before": _drift_facts(calm)}
     demo.traffic.replay(_summer(demo))
-    before = sum(demo.traffic.tally.answered.values())
-    _until(lambda: sum(demo.traffic.tally.answered.values()) > before + 20 * RATE, 120, "summer requests")
+    before = demo.traffic.tally.answered[served]
+    _until(lambda: demo.traffic.tally.answered[served] > before + WINDOW_REQUESTS, 120, "summer requests")
     shifted = _evaluated(demo, "shifted")
     if condition(shifted, "Drifting").get("status") != "True":
         raise DemoError(f"the monitor saw no drift: {condition(shifted, 'Drifting')}")
