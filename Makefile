@@ -2,6 +2,7 @@
 
 PY := uv run --frozen python
 RUN := uv run --frozen
+UV_VERSION := 0.13.9
 SOURCES := operator/src serving-image/src tests
 
 .PHONY: help check test unit generate verify room golden demo demo-down docs images bench-serving uv sync
@@ -15,8 +16,10 @@ check: sync verify ## format, lint, types, import borders, generated files (half
 	$(RUN) mypy
 	$(RUN) lint-imports --no-cache
 
-test: uv check ## everything, with real API servers and a real node; minutes, more the first time
-	$(RUN) pytest --durations=25
+test: check ## everything, with real API servers and a real node; minutes, more the first time
+	$(PY) -m tests.support.cluster prebuild
+	$(RUN) pytest -m "not bed_b" -n 2 --durations=10
+	$(RUN) pytest -m bed_b --durations=10
 
 unit: sync ## the tests that need no cluster
 	$(RUN) pytest -m "not apiserver and not bed_b" --durations=10
@@ -24,6 +27,7 @@ unit: sync ## the tests that need no cluster
 generate: ## write everything that is generated from the rooms
 	$(PY) -m plumbline_operator.crdgen write
 	$(PY) -m plumbline_operator.refgen write
+	$(PY) -m tests.support.render
 
 verify: ## check that everything generated is what the code says
 	$(PY) -m plumbline_operator.crdgen verify
@@ -42,13 +46,15 @@ docs: sync ## the documentation, in docs/_build/html
 	$(RUN) sphinx-build -W --keep-going -b html docs docs/_build/html
 
 images: sync ## build every image
-	$(PY) -m tests.support.cluster images
+	$(PY) -m tests.support.cluster images build
 
 bench-serving: sync ## the speed of serving and routing on this machine
 	$(PY) -m benchmarks.serving
 
-sync:
+sync: uv
 	@uv sync --frozen --quiet
 
+# Debian's own Python refuses to be installed into unless told that this is meant.
 uv:
-	@command -v uv >/dev/null || python3 -m pip install --quiet uv
+	@command -v uv >/dev/null || python3 -m pip install --quiet uv==$(UV_VERSION) \
+		|| python3 -m pip install --quiet --break-system-packages uv==$(UV_VERSION)
