@@ -162,11 +162,11 @@ def test_the_node_is_ready(cluster: Cluster) -> None:
 
 
 def test_a_restricted_job_runs_its_three_steps_in_order(cluster: Cluster, image: Path) -> None:
-    mounts = {"volumeMounts": [{"name": "work", "mountPath": "/work"}]}
-    append = "import os, six; open('/work/steps', 'a').write('%s ' % os.environ['HOSTNAME'][:5]); print(os.getuid())"
+    mounts = {"volumeMounts": [{"name": "work", "mountPath": "/shared"}]}
+    append = "import os, six; open('/shared/steps', 'a').write('%s ' % os.environ['HOSTNAME'][:5]); print(os.getuid())"
     fetch = container("fetch", image, "python3", "-c", append.replace("%s ", "fetch %s "), **mounts)
     train = container("train", image, "python3", "-c", append.replace("%s ", "train %s "), **mounts)
-    report = "open('/dev/termination-log', 'w').write(open('/work/steps').read())"
+    report = "open('/dev/termination-log', 'w').write(open('/shared/steps').read())"
     collect = container("collect", image, "python3", "-c", report, **mounts)
     spec = pod_spec(collect, initContainers=[fetch, train], volumes=[{"name": "work", "emptyDir": {}}])
 
