@@ -89,6 +89,7 @@ class Envoy:
                 "--disable-hot-restart",
                 *("--log-level", "warning"),
                 *("--drain-time-s", str(max(1, round(settings.drain_seconds)))),
+                start_new_session=True,  # a signal to our group (a terminal, a test) is ours to turn into a drain
             )
         except OSError as exc:
             raise NoEnvoy(f"cannot start Envoy at {binary}: {exc}") from exc
