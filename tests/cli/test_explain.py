@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
+from plumbline_cli.bucket import Tampered
 from plumbline_cli.chain import Link, explain
 from plumbline_cli.cluster import Missing
 from plumbline_contract import layout
@@ -187,6 +188,14 @@ def test_bytes_that_are_gone_are_found_and_named(world: World) -> None:
     world.s3.delete_object(Bucket=BUCKET, Key=key)
     (broken,) = explain(world.objects, PREDICTION, None).broken
     assert (broken.key, broken.found) == (key, "nothing lies there")
+
+
+def test_a_document_that_was_changed_is_named_before_anything_it_says_is_believed(world: World) -> None:
+    key = layout.blob(PREFIX, world.manifest)
+    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+    with pytest.raises(Tampered) as caught:
+        explain(world.objects, PREDICTION, None)
+    assert caught.value.proof.key == key
 
 
 def test_a_prediction_nobody_logged_is_missing_with_possible_causes(world: World) -> None:

@@ -48,17 +48,21 @@ def psi_of_temp(told: Told, window: dict[str, Any]) -> float:
         pl.col("event_time") < TRAINED_UNTIL
     )["temp"]
     logged = _logged(told, s3, datetime.fromisoformat(window["since"]), datetime.fromisoformat(window["until"]))
-    bins = np.concatenate(([-np.inf], edges[:-1], [np.nextafter(edges[-1], np.inf), np.inf]))
-    shares = [np.histogram(values, bins=bins)[0] / len(values) for values in (trained.to_numpy(), logged)]
+    # The model takes float32, so the log holds float32; a training value on an edge must round the same way.
+    bins = np.concatenate(([-np.inf], edges[:-1], [np.nextafter(edges[-1], np.float32(np.inf)), np.inf]))
+    shares = [
+        np.histogram(values.astype(np.float32).astype(float), bins=bins.astype(float))[0] / len(values)
+        for values in (trained.to_numpy(), logged)
+    ]
     p, q = (np.maximum(share, FLOOR) for share in shares)
     return float(sum(scipy.special.rel_entr(a, b).sum() for a, b in ((p, q), (q, p))))
 
 
-def _edges(told: Told, s3: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _edges(told: Told, s3: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
     snapshot = told.admin.get("dataset", "departures")["status"]["latestSnapshot"]
     profile = json.loads(_blob(s3, snapshot["profile"]))
     column = next(c for c in profile["columns"] if c["name"] == "temp")
-    return np.array(column["edges"])
+    return np.array(column["edges"], dtype=np.float32)
 
 
 def _blob(s3: Any, digest: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -11,6 +11,7 @@ from kubernetes.client.exceptions import ApiException
 from rich.console import Console
 from rich.tree import Tree
 
+from plumbline_cli.bucket import Proof, Tampered
 from plumbline_cli.chain import Link, explain
 from plumbline_cli.cluster import Cluster, Missing, connect
 from plumbline_contract.base import short_hash
@@ -56,6 +57,9 @@ def explain_command(
     """Trace a prediction to its version, run, commit, data and approver, and verify every digest again."""
     try:
         chain = explain(cluster, prediction_id, s3_endpoint, deployment)
+    except Tampered as error:
+        _tell_broken([error.proof])
+        raise SystemExit(1) from error
     except ValueError as error:
         _refuse(str(error))
     except OSError as error:
@@ -66,8 +70,7 @@ def explain_command(
         click.echo(json.dumps(_as_json(chain), indent=2, default=str))
     else:
         Console(soft_wrap=True, highlight=False).print(_as_tree(chain))
-    for proof in chain.broken:
-        click.echo(f"NOT WHAT IT WAS: {proof.key}: expected {proof.digest}, found {proof.found}", err=True)
+    _tell_broken(chain.broken)
     if chain.broken:
         raise SystemExit(1)
     click.echo(f"{chain.checked} digests verified", err=True)
@@ -119,6 +122,11 @@ def refresh_command(cluster: Cluster, kind: str, name: str) -> None:
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     cluster.annotate(kind, name, {REQUESTED_AT: moment})
     click.echo(f"{kind} {name} asked at {moment}")
+
+
+def _tell_broken(proofs: Iterable[Proof]) -> None:
+    for proof in proofs:
+        click.echo(f"NOT WHAT IT WAS: {proof.key}: expected {proof.digest}, found {proof.found}", err=True)
 
 
 def _previous(cluster: Cluster, deployment: str) -> str:

@@ -10,6 +10,7 @@ from pyarrow import fs
 
 from plumbline_cli.cluster import Cluster, Missing, Raw
 from plumbline_contract import layout
+from plumbline_contract.base import digest_of
 
 CHUNK = 1 << 20  # bytes hashed at a time
 LATE_SEGMENTS = timedelta(hours=1)  # a record may lie in the segment flushed after its own hour ended
@@ -27,6 +28,14 @@ class Proof:
     def holds(self) -> bool:
         """Whether the bytes are those the digest names."""
         return self.found == self.digest
+
+
+class Tampered(Exception):
+    """A document on the way is not the one its digest names, so nothing it says can be followed."""
+
+    def __init__(self, proof: Proof) -> None:
+        super().__init__(f"{proof.key} is not what it was")
+        self.proof = proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +59,17 @@ class Bucket:
         return Proof(digest, key, f"sha256:{hasher.hexdigest()}")
 
     def blob(self, digest: str) -> bytes:
-        """A blob's bytes, as they lie there; prove() says whether to believe them. Missing when there are none."""
+        """The bytes of a document, proven. Raises Missing when there are none, Tampered when they are others."""
         key = layout.blob(self.prefix, digest)
         try:
             with self.files.open_input_stream(f"{self.name}/{key}") as stream:
-                return bytes(stream.read())
+                data = bytes(stream.read())
         except FileNotFoundError as error:
             raise Missing(f"object {key} is not in bucket {self.name}") from error
+        proof = Proof(digest, key, digest_of(data))
+        if not proof.holds:
+            raise Tampered(proof)
+        return data
 
     def predictions(self, namespace: str, deployment: str, when: datetime, request_id: str) -> list[Raw]:
         """The log records of one request, of all variants (primary and shadow)."""
