@@ -11,7 +11,10 @@ from plumbline_jobs.errors import Refused
 
 
 def declared(names: Sequence[str], rules: Sequence[ColumnRule], unknown: str, event_time: str | None) -> None:
-    """Raises Refused unless the source has every declared column, and no other (or others are dropped)."""
+    """Raises Refused unless the source has every declared column and no other (or others are dropped).
+
+    Also refused are declarations that cannot be checked: an event time that is no time, a smallest text.
+    """
     missing = [rule.name for rule in rules if rule.name not in names]
     if missing:
         raise _mismatch(f"the source lacks the declared {_columns(missing)}; it has {_columns(names)}")
@@ -24,6 +27,8 @@ def declared(names: Sequence[str], rules: Sequence[ColumnRule], unknown: str, ev
         )
     if event_time is not None:
         _is_time(known.get(event_time), event_time)
+    for rule in rules:
+        _bounds_fit(rule)
 
 
 def keep_to_rules(staged: Sequence[Path], rules: Sequence[ColumnRule]) -> None:
@@ -73,6 +78,12 @@ def _is_time(rule: ColumnRule | None, name: str) -> None:
         raise _mismatch(f"the event time column `{name}` is declared {rule.type}; it must be Timestamp or Date")
     if rule.handling != "Keep":
         raise _mismatch(f"the event time column `{name}` has handling {rule.handling}; only Keep leaves a time")
+
+
+def _bounds_fit(rule: ColumnRule) -> None:
+    """Words have no smallest and no largest value; comparing them as numbers would fail on the first of them."""
+    if rule.type in ("String", "Boolean") and (rule.minimum is not None or rule.maximum is not None):
+        raise _mismatch(f"column `{rule.name}` is {rule.type}, which has no min and max; use allowed instead")
 
 
 def _columns(names: Sequence[str]) -> str:

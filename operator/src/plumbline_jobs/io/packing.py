@@ -98,6 +98,9 @@ def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         raise Refused("SourceUnreadable", "the zip's member is a folder, or its name climbs out of the archive")
     if member.flag_bits & 0x1:
         raise Refused("SourceUnreadable", "the zip's member is encrypted; store it without a password")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # LZMA lets the file choose how much memory unpacking takes, and the bounds are made for deflate.
+        raise Refused("SourceUnreadable", "the zip's member is not packed with deflate; store it with the usual zip")
     if (member.external_attr >> 16) & 0o170000 == 0o120000:
         raise Refused("SourceUnreadable", "the zip's member is a symbolic link; store the file itself")
     return member
