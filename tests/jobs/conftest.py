@@ -1,0 +1,37 @@
+"""One S3 protocol server for all job tests; each test has a bucket of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.jobs.lake import Lake
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The URL of an S3 protocol server on loopback."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def lake(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A fresh bucket, with credentials in the environment as a Job's pod has them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "access")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="access",
+        aws_secret_access_key="secret",
+    )
+    return Lake(client, s3_endpoint, f"lake-{uuid4().hex}")
