@@ -225,6 +225,19 @@ async def test_an_unknown_feature_stalls_until_the_spec_changes() -> None:
     assert world.asked()["features"] == [{"name": "temp", "maximum_psi": 0.25}]
 
 
+async def test_what_may_have_been_mended_is_asked_again_in_the_next_interval() -> None:
+    world = watch()
+    denied = Report(outcome=Outcome.REFUSED, reason="AccessDenied", message="the keys are not allowed to read")
+    own = await world.evaluate(denied)
+    assert ready_of(own) == ("False", "AccessDenied")
+    await world.evaluate(denied, 10)
+    before = len(world.kube.writes)
+    await world.step(300)
+    assert world.kube.writes[before:] == []
+    own = await world.evaluate(CALM, 300)
+    assert ready_of(own) == ("True", "Evaluated")
+
+
 async def test_trouble_is_tried_again_and_the_next_interval_starts_afresh() -> None:
     world = watch()
     await world.step()

@@ -320,9 +320,10 @@ async def test_a_comparison_without_enough_pairs_is_made_again(pairs: int, said:
 async def test_a_comparison_that_cannot_be_made_is_no_pass() -> None:
     cluster = await in_comparison()
     job = cluster.kube.all("Job")[0]
-    answer(cluster.kube, job, Report(outcome=Outcome.REFUSED, reason="JobFailed", message="no output probability"))
+    refused = Report(outcome=Outcome.REFUSED, reason="DataUnavailable", message="no output probability is logged")
+    answer(cluster.kube, job, refused)
     own = await cluster.step(2)
-    assert ready_of(own) == ("False", "JobFailed")
+    assert ready_of(own) == ("False", "DataUnavailable")
     cluster.wait(3600)
     own = await cluster.step(2)
     assert cluster.weights() == {"v1": 100}

@@ -177,6 +177,10 @@ class Reason(StrEnum):
     INSUFFICIENT_ROWS = "InsufficientRows"
     INCONCLUSIVE = "Inconclusive"
     NOT_YET_EVALUATED = "NotYetEvaluated"
+    DATA_UNAVAILABLE = "DataUnavailable"
+    ENDPOINT_UNREACHABLE = "EndpointUnreachable"
+    BUCKET_NOT_FOUND = "BucketNotFound"
+    ACCESS_DENIED = "AccessDenied"
     INVALID_SPEC = "InvalidSpec"
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"
@@ -238,8 +242,8 @@ REASONS: Mapping[StrEnum, Explained] = {
         "Wait for traffic, widen spec.windowSeconds, or lower spec.minRows.",
     ),
     Reason.INCONCLUSIVE: Explained(
-        "A value could not be computed, for example because a feature is always missing (condition Drifting).",
-        "Read the report; it says what is missing.",
+        "A value could not be computed, because a feature is always missing or is personal (condition Drifting).",
+        "Read the report; it says why. Name the features to watch in spec.features.only to leave it out.",
     ),
     Reason.NOT_YET_EVALUATED: Explained("No evaluation has ended yet (condition Drifting).", "Nothing."),
     **explained(Reason),

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from plumbline_contract import layout
 from plumbline_contract.manifest import SnapshotRef
-from plumbline_contract.report import Outcome, Report
+from plumbline_contract.report import Report
 from plumbline_contract.runspec import Drift, DriftFeature, Owner, Window
 from plumbline_operator.build.job import Resources, job, resources_of
 from plumbline_operator.model.attempts import SeenJob, Stage, Turn, conditions_for, leftovers, take_turn, tell, written
@@ -121,7 +121,8 @@ def subject_of(seen: Observed) -> Subject | Obstacle:
 def next_evaluation(seen: Observed, subject: Subject, now: datetime) -> Evaluation | None:
     """The evaluation to be at: the one under way or done last, or a new one when that is due.
 
-    None when the last was refused and nothing has changed since: the same question gets the same answer.
+    None when the last named a feature the model has not, and nothing has changed since: asking again cannot help. What
+    else was refused, credentials for example, may have been mended by the next interval.
     """
     monitor = seen.monitor
     spec, status, last = monitor.spec, monitor.status, monitor.status.evaluation
@@ -141,7 +142,8 @@ def next_evaluation(seen: Observed, subject: Subject, now: datetime) -> Evaluati
     if ended is None:
         return last
     other_version = last.variant != subject.stable.variant
-    if ended.outcome is Outcome.REFUSED and ended.generation == monitor.metadata.generation and not other_version:
+    same_spec = ended.generation == monitor.metadata.generation
+    if ended.reason == Reason.UNKNOWN_FEATURE and same_spec and not other_version:
         return None
     return fresh if end > last.until else last
 
