@@ -1,79 +1,22 @@
 """Traffic through a real Envoy to real servers: shares, stickiness, shadows, changes under load."""
 
-import json
-import os
 import signal
 import socket
 import statistics
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from plumbline_contract.routes import Routes
 from tests.router.dns import NameServer
 from tests.router.fake_api import FakeApi
-from tests.router.processes import Router, backend, routes, routing, start_router
+from tests.router.load import BODY, INFER, JSON, Load, split
+from tests.router.processes import Router, backend, routes, routing
 from tests.serving import models
 from tests.serving.bucket import Bucket
-from tests.serving.processes import Answer, Caller, Served, ask, free_port, ready, rows, start_serving, until
-
-BODY = json.dumps(rows((1, 2, 3))).encode()
-JSON = {"content-type": "application/json"}
-INFER = "/v2/models/fraud/infer"
-
-
-def split(generation: int, stable: Served, canary: Served, weight: int) -> Routes:
-    """The canary gets `weight` percent; the stable variant comes first, always."""
-    return routes(generation, backend("stable", stable.port, 100 - weight), backend("canary", canary.port, weight))
-
-
-class Load:
-    """Callers that never stop asking; every answer is kept as its status and variant."""
-
-    def __init__(self, port: int, callers: int = 4, headers: Callable[[int], dict[str, str]] | None = None) -> None:
-        self._port, self._headers = port, headers or (lambda _: {})
-        self._stop = threading.Event()
-        self.answers: list[tuple[float, int, str]] = []
-        self.seconds: list[float] = []
-        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(callers)]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(40)
-
-    def _call(self, number: int) -> None:
-        caller = Caller(self._port)
-        while not self._stop.is_set():
-            started = time.monotonic()
-            try:
-                answer = caller.ask("POST", INFER, BODY, JSON | self._headers(number))
-                self.answers.append((started, answer.status, answer.headers.get("x-plumbline-variant", "")))
-                self.seconds.append(time.monotonic() - started)
-                if answer.headers.get("connection") == "close":
-                    caller.close()
-            except OSError as exc:
-                self.answers.append((started, 0, repr(exc)))
-                caller.close()
-        caller.close()
-
-    def more(self, count: int) -> "Load":
-        """Return after this many further answers."""
-        seen = len(self.answers)
-        until(lambda: len(self.answers) >= seen + count, f"{count} further answers", 60)
-        return self
-
-    def failed(self) -> list[tuple[float, int, str]]:
-        return [entry for entry in self.answers if entry[1] != 200]
+from tests.serving.processes import Served, free_port, ready, start_serving, until
 
 
 def test_a_canary_of_five_percent_gets_five_percent_and_the_router_says_so(
@@ -313,109 +256,3 @@ def test_a_shadow_of_some_percent_gets_about_that_many(
         measured = router.measured()
     assert abs(measured.mirrored["canary"] - 300) < 75  # five standard deviations
     assert measured.requests == {"stable": 1000}
-
-
-@pytest.mark.parametrize("bad", ["{", '{"generation": 9, "deployment": "fraud", "backends": []}'])
-def test_a_bad_config_map_changes_nothing_and_is_counted(
-    api: FakeApi, stable: Served, canary: Served, tmp_path: Path, bad: str
-) -> None:
-    with routing(api, tmp_path, split(5, stable, canary, 0)) as router, Load(router.port) as load:
-        load.more(20)
-        api.put(bad)
-        until(lambda: metric(router, "plumbline_router_routes_refused_total") == 1, "the refusal is counted", 10)
-        api.put(split(4, stable, canary, 100))  # older than what is in force
-        until(lambda: metric(router, "plumbline_router_routes_refused_total") == 2, "the refusal is counted", 10)
-        load.more(50)
-        assert router.in_force() == 5
-        assert ask(router.measure_port, "GET", "/healthz").status == 200
-        api.put(split(6, stable, canary, 100))
-        router.until(6, 10)
-    assert not load.failed()
-    assert "generation is 4 but 5 is in force" in router.process.text()
-
-
-def metric(router: Router, name: str) -> float:
-    """One of the agent's or Envoy's metrics."""
-    for line in ask(router.measure_port, "GET", "/metrics").body.decode().splitlines():
-        if line.startswith((f"{name} ", f"{name}{{")):
-            return float(line.rpartition(" ")[2])
-    return 0.0
-
-
-def test_a_router_that_starts_without_the_api_serves_its_last_routes(
-    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
-) -> None:
-    with routing(api, tmp_path, split(3, stable, canary, 100)):
-        pass
-    router = start_router(f"http://127.0.0.1:{free_port()}", tmp_path)
-    try:
-        router.until(3)
-        answer = ask(router.port, "POST", INFER, BODY, JSON)
-        assert (answer.status, answer.headers["x-plumbline-variant"]) == (200, "canary")
-        assert metric(router, "plumbline_router_api_connected") == 0
-    finally:
-        router.process.stop()
-
-
-def test_a_router_without_any_routes_says_so_and_is_not_ready(api: FakeApi, tmp_path: Path) -> None:
-    router = start_router(api.url, tmp_path)
-    try:
-        until(lambda: alive(router), "the router is alive", 20)
-        assert ask(router.measure_port, "GET", "/ready").status == 503
-        answer = ask(router.port, "POST", INFER, BODY, JSON)
-        assert answer.status == 503
-        assert "no routes yet" in answer.json["error"]
-        assert router.measured().generation == 0
-    finally:
-        router.process.stop()
-
-
-def alive(router: Router) -> bool:
-    try:
-        return ask(router.measure_port, "GET", "/healthz").status == 200
-    except OSError:
-        return False
-
-
-def test_a_router_ends_when_its_envoy_does(api: FakeApi, stable: Served, canary: Served, tmp_path: Path) -> None:
-    with routing(api, tmp_path, split(1, stable, canary, 0)) as router:
-        children = Path(f"/proc/{router.process.pid}/task/{router.process.pid}/children").read_text().split()
-        (envoy,) = [int(child) for child in children]
-        os.kill(envoy, signal.SIGKILL)
-        assert router.process.wait(20) == 1
-        assert "Envoy ended by itself" in router.process.text()
-
-
-def test_a_draining_router_answers_and_sends_its_callers_elsewhere(
-    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
-) -> None:
-    with routing(api, tmp_path, split(1, stable, canary, 0), PLUMBLINE_DRAIN_SECONDS="2") as router:
-        assert "connection" not in ask(router.port, "POST", INFER, BODY, JSON).headers
-        router.process.send(signal.SIGTERM)
-        until(lambda: ask(router.measure_port, "GET", "/ready").status == 503, "readiness off", 5)
-        until(lambda: closing(router), "answers say connection: close", 2)
-        assert router.process.wait(20) == 0
-
-
-def closing(router: Router) -> bool:
-    answer = ask(router.port, "POST", INFER, BODY, JSON)
-    assert answer.status == 200
-    return answer.headers.get("connection") == "close"
-
-
-def test_what_the_router_refuses_itself_is_json_too(
-    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
-) -> None:
-    with routing(api, tmp_path, split(1, stable, canary, 0)) as router:
-        outside = ask(router.port, "GET", "/metrics")
-        assert (outside.status, "below /v2" in outside.json["error"]) == (404, True)
-        large = (b" " * 65536 for _ in range(260))
-        answer = ask(router.port, "POST", INFER, large, JSON)
-        assert (answer.status, "error" in answer.json) == (413, True)
-        gone = routes(2, backend("gone", free_port(), 100))
-        api.put(gone)
-        router.until(2)
-        unreachable: Answer = ask(router.port, "POST", INFER, BODY, JSON)
-        assert (unreachable.status, "error" in unreachable.json) == (503, True)
-        assert unreachable.headers["x-plumbline-variant"] == "gone"
-        assert router.measured().failures["gone"] == 1

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from plumbline_contract.routes import Routes
 from plumbline_router.bootstrap import ROUTE_NAME, STAT_PREFIX, Document
-from plumbline_router.errors import BadRoutes, NotApplied
+from plumbline_router.errors import BadRoutes, NoEnvoy, NotApplied
 from plumbline_router.files import write_json
 from plumbline_router.measure import Meter
 from plumbline_router.render import clusters_of, discovery, route_configuration
@@ -111,9 +111,12 @@ class Applier:
     async def _remove_unused(self, wanted: dict[str, Document]) -> None:
         """Forget clusters that no route names any more, once their last answers are given and counted."""
         await asyncio.sleep(self._settings.linger_seconds)
-        await self._meter.read(self._stats)
-        self._clusters = wanted
-        await self._taken(CLUSTERS_STATS, self._write_clusters())
+        try:
+            await self._meter.read(self._stats)
+            self._clusters = wanted
+            await self._taken(CLUSTERS_STATS, self._write_clusters())
+        except (NotApplied, NoEnvoy) as exc:
+            logger.warning("clusters that no route names are still there: %s; the next routes try again", exc)
 
     def _cancel_removal(self) -> None:
         if self._later is not None:

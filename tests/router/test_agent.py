@@ -1,0 +1,118 @@
+"""A router from its start to its end, with and without the API server."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.router.fake_api import FakeApi
+from tests.router.load import BODY, INFER, JSON, Load, split
+from tests.router.processes import Router, backend, routes, routing, start_router
+from tests.serving.processes import Answer, Served, ask, free_port, until
+
+
+@pytest.mark.parametrize("bad", ["{", '{"generation": 9, "deployment": "fraud", "backends": []}'])
+def test_a_bad_config_map_changes_nothing_and_is_counted(
+    api: FakeApi, stable: Served, canary: Served, tmp_path: Path, bad: str
+) -> None:
+    with routing(api, tmp_path, split(5, stable, canary, 0)) as router, Load(router.port) as load:
+        load.more(20)
+        api.put(bad)
+        until(lambda: metric(router, "plumbline_router_routes_refused_total") == 1, "the refusal is counted", 10)
+        api.put(split(4, stable, canary, 100))  # older than what is in force
+        until(lambda: metric(router, "plumbline_router_routes_refused_total") == 2, "the refusal is counted", 10)
+        load.more(50)
+        assert router.in_force() == 5
+        assert ask(router.measure_port, "GET", "/healthz").status == 200
+        api.put(split(6, stable, canary, 100))
+        router.until(6, 10)
+    assert not load.failed()
+    assert "generation is 4 but 5 is in force" in router.process.text()
+
+
+def metric(router: Router, name: str) -> float:
+    """One of the agent's or Envoy's metrics."""
+    for line in ask(router.measure_port, "GET", "/metrics").body.decode().splitlines():
+        if line.startswith((f"{name} ", f"{name}{{")):
+            return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+def test_a_router_that_starts_without_the_api_serves_its_last_routes(
+    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
+) -> None:
+    with routing(api, tmp_path, split(3, stable, canary, 100)):
+        pass
+    router = start_router(f"http://127.0.0.1:{free_port()}", tmp_path)
+    try:
+        router.until(3)
+        answer = ask(router.port, "POST", INFER, BODY, JSON)
+        assert (answer.status, answer.headers["x-plumbline-variant"]) == (200, "canary")
+        assert metric(router, "plumbline_router_api_connected") == 0
+    finally:
+        router.process.stop()
+
+
+def test_a_router_without_any_routes_says_so_and_is_not_ready(api: FakeApi, tmp_path: Path) -> None:
+    router = start_router(api.url, tmp_path)
+    try:
+        until(lambda: alive(router), "the router is alive", 20)
+        assert ask(router.measure_port, "GET", "/ready").status == 503
+        answer = ask(router.port, "POST", INFER, BODY, JSON)
+        assert answer.status == 503
+        assert "no routes yet" in answer.json["error"]
+        assert router.measured().generation == 0
+    finally:
+        router.process.stop()
+
+
+def alive(router: Router) -> bool:
+    try:
+        return ask(router.measure_port, "GET", "/healthz").status == 200
+    except OSError:
+        return False
+
+
+def test_a_router_ends_when_its_envoy_does(api: FakeApi, stable: Served, canary: Served, tmp_path: Path) -> None:
+    with routing(api, tmp_path, split(1, stable, canary, 0)) as router:
+        children = Path(f"/proc/{router.process.pid}/task/{router.process.pid}/children").read_text().split()
+        (envoy,) = [int(child) for child in children]
+        os.kill(envoy, signal.SIGKILL)
+        assert router.process.wait(20) == 1
+        assert "Envoy ended by itself" in router.process.text()
+
+
+def test_a_draining_router_answers_and_sends_its_callers_elsewhere(
+    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
+) -> None:
+    with routing(api, tmp_path, split(1, stable, canary, 0), PLUMBLINE_DRAIN_SECONDS="2") as router:
+        assert "connection" not in ask(router.port, "POST", INFER, BODY, JSON).headers
+        router.process.send(signal.SIGTERM)
+        until(lambda: ask(router.measure_port, "GET", "/ready").status == 503, "readiness off", 5)
+        until(lambda: closing(router), "answers say connection: close", 2)
+        assert router.process.wait(20) == 0
+
+
+def closing(router: Router) -> bool:
+    answer = ask(router.port, "POST", INFER, BODY, JSON)
+    assert answer.status == 200
+    return answer.headers.get("connection") == "close"
+
+
+def test_what_the_router_refuses_itself_is_json_too(
+    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
+) -> None:
+    with routing(api, tmp_path, split(1, stable, canary, 0)) as router:
+        outside = ask(router.port, "GET", "/metrics")
+        assert (outside.status, "below /v2" in outside.json["error"]) == (404, True)
+        large = (b" " * 65536 for _ in range(260))
+        answer = ask(router.port, "POST", INFER, large, JSON)
+        assert (answer.status, "error" in answer.json) == (413, True)
+        gone = routes(2, backend("gone", free_port(), 100))
+        api.put(gone)
+        router.until(2)
+        unreachable: Answer = ask(router.port, "POST", INFER, BODY, JSON)
+        assert (unreachable.status, "error" in unreachable.json) == (503, True)
+        assert unreachable.headers["x-plumbline-variant"] == "gone"
+        assert router.measured().failures["gone"] == 1
