@@ -1,0 +1,248 @@
+"""The chart's admission policies alone, with no operator running: people are who they say they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from plumbline_operator.model.meta import GROUP, VERSION, Manifest
+from tests.apiserver.installation import apply, installed
+from tests.rooms.data_objects import RESULT, digest, run, snapshot
+from tests.rooms.registry_objects import version
+from tests.support.cluster import Cluster, ClusterError
+from tests.support.cluster.progress import wait_until
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]  # builds the API server and helm the first time
+
+NAMESPACE = "team"
+APPROVERS = "ml-approvers"
+ALICE, BOB, CAROL, MALLORY = (f"{name}@example.com" for name in ("alice", "bob", "carol", "mallory"))
+PIPELINE = f"system:serviceaccount:{NAMESPACE}:pipeline"
+ACTIVE_SECONDS = 60  # the API server notices policies by watching; it takes a second or two
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody with a kubeconfig; `acts_as` are kubectl's options of impersonation."""
+
+    cluster: Cluster
+    name: str
+    kubeconfig: Path
+    acts_as: tuple[str, ...] = field(default=())
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """A kubectl command with this person's rights. Raises ClusterError with the server's words."""
+        options = ("--kubeconfig", str(self.kubeconfig), "-n", NAMESPACE, *self.acts_as)
+        return self.cluster.kubectl(*options, *arguments, stdin=stdin)
+
+    def create(self, obj: Manifest, *options: str) -> None:
+        """Create an object of ours."""
+        sent = {k: v for k, v in obj.items() if k != "status"} | {"metadata": {"name": obj["metadata"]["name"]}}
+        self.kubectl("create", "-f", "-", *options, stdin=yaml.safe_dump(sent))
+
+    def refusal(self, obj: Manifest, *options: str) -> str:
+        """Why the object is refused; empty when it is not."""
+        try:
+            self.create(obj, *options)
+        except ClusterError as error:
+            return str(error)
+        return ""
+
+    def acting_as(self, name: str, *groups: str) -> Person:
+        """The same person, impersonating somebody."""
+        options = (f"--as={name}", *(f"--as-group={group}" for group in groups))
+        return Person(self.cluster, self.name, self.kubeconfig, options)
+
+
+def approval(name: str, approver: str, *, author: str = ALICE, group: str = "") -> Manifest:
+    """A decision on a version by `author`."""
+    subject = {"name": "delays-1", "manifest": RESULT, "author": author}
+    spec = {"approver": approver, "group": group, "version": subject, "decision": "Approve"}
+    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "Approval", "metadata": {"name": name}, "spec": spec}
+
+
+def role(name: str, *rules: tuple[str, tuple[str, ...], tuple[str, ...]]) -> Manifest:
+    """A ClusterRole of (group, resources, verbs)."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name},
+        "rules": [{"apiGroups": [g], "resources": list(r), "verbs": list(v)} for g, r, v in rules],
+    }
+
+
+def binding(name: str, subject_kind: str, subject: str, *, cluster: bool = False) -> Manifest:
+    """Binds a ClusterRole of that name to somebody, in the namespace or in the cluster."""
+    meta = {"name": "-".join([name, *re.findall(r"[a-z]+", subject)])}
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding" if cluster else "RoleBinding",
+        "metadata": meta if cluster else {**meta, "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": subject_kind, "name": subject}],
+    }
+
+
+PEOPLE = (
+    role("writer", (GROUP, ("datasetsnapshots", "modelversions"), ("create", "get"))),
+    role("editor", (GROUP, ("trainingruns", "approvals"), ("get", "patch", "update"))),
+    role("delegate", (GROUP, ("trainingruns", "approvals"), ("create", "get", "onbehalf"))),
+    role("impersonator", ("", ("users", "groups"), ("impersonate",))),
+    *(binding("plumbline-experimenter", "User", name) for name in (ALICE, BOB, MALLORY)),
+    *(binding("plumbline-approver", "User", name) for name in (ALICE, CAROL, MALLORY)),
+    binding("plumbline-approver", "Group", APPROVERS),
+    *(binding("writer", "User", name) for name in (ALICE, MALLORY)),
+    binding("editor", "User", CAROL),
+    binding("delegate", "User", PIPELINE),
+    binding("impersonator", "User", MALLORY, cluster=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Everybody. alice trains; bob belongs to the approvers; carol may decide but belongs to no group."""
+
+    cluster: Cluster
+    alice: Person
+    bob: Person
+    carol: Person
+    mallory: Person
+    pipeline: Person
+
+
+@pytest.fixture(scope="module")
+def cast() -> Iterator[Cast]:
+    """An API server on which every policy is in force."""
+    with installed("admission") as cluster:
+        cluster.kubectl("create", "namespace", NAMESPACE)
+        cluster.kubectl("-n", NAMESPACE, "create", "serviceaccount", "pipeline")
+        apply(cluster, *PEOPLE)
+        people = {
+            name.split("@")[0]: Person(cluster, name, cluster.user_kubeconfig(name, groups))
+            for name, groups in ((ALICE, [APPROVERS]), (BOB, [APPROVERS]), (CAROL, []), (MALLORY, []))
+        }
+        pipeline = Person(cluster, PIPELINE, cluster.service_account_kubeconfig(NAMESPACE, "pipeline"))
+        found = Cast(cluster, pipeline=pipeline, **people)
+        _until_in_force(found)
+        yield found
+
+
+def _until_in_force(cast: Cast) -> None:
+    """Each policy takes effect on its own; a server-side dry run asks it without leaving anything behind."""
+    asked: dict[str, Callable[[], str]] = {
+        "spec.author is": lambda: cast.mallory.refusal(run("probe", author=ALICE), "--dry-run=server"),
+        "spec.approver is": lambda: cast.mallory.refusal(approval("probe", BOB), "--dry-run=server"),
+        "are records": lambda: cast.mallory.refusal(snapshot("probe"), "--dry-run=server"),
+    }
+    for words, ask in asked.items():
+        wait_until(f"the policy that says {words!r}", lambda a=ask, w=words: w in a(), seconds=ACTIVE_SECONDS)
+
+
+def test_an_honest_author_is_accepted(cast: Cast) -> None:
+    cast.alice.create(run("honest", author=ALICE))
+
+
+def test_a_forged_author_is_refused_and_both_names_are_told(cast: Cast) -> None:
+    refusal = cast.mallory.refusal(run("forged", author=ALICE))
+    assert f"spec.author is {ALICE} but you are {MALLORY}" in refusal
+    assert "onbehalf" in refusal
+
+
+def test_an_honest_approver_of_a_group_is_accepted(cast: Cast) -> None:
+    cast.bob.create(approval("honest", BOB, group=APPROVERS))
+
+
+def test_an_honest_approver_of_no_group_is_accepted(cast: Cast) -> None:
+    cast.carol.create(approval("groupless", CAROL))
+
+
+def test_a_forged_approver_is_refused_and_both_names_are_told(cast: Cast) -> None:
+    refusal = cast.mallory.refusal(approval("forged", BOB))
+    assert f"spec.approver is {BOB} but you are {MALLORY}" in refusal
+
+
+def test_a_group_that_the_approver_does_not_belong_to_is_refused(cast: Cast) -> None:
+    refusal = cast.carol.refusal(approval("stranger", CAROL, group=APPROVERS))
+    assert f"spec.group is {APPROVERS}, to which {CAROL} does not belong" in refusal
+
+
+def test_an_author_cannot_approve_what_is_theirs(cast: Cast) -> None:
+    assert "the author of a version cannot decide on it" in cast.alice.refusal(approval("own", ALICE, group=APPROVERS))
+
+
+def test_not_even_a_delegate_can_make_an_author_approve_what_is_theirs(cast: Cast) -> None:
+    assert "the author of a version cannot decide on it" in cast.pipeline.refusal(approval("made", ALICE))
+
+
+def test_a_delegate_acts_for_authors_and_approvers(cast: Cast) -> None:
+    cast.pipeline.create(run("delegated", author=ALICE))
+    cast.pipeline.create(approval("delegated", BOB, group=APPROVERS))
+
+
+def test_who_may_only_create_is_no_delegate_of_the_other_kind(cast: Cast) -> None:
+    """The verb is asked for per resource: acting for approvers needs it on approvals."""
+    apply(cast.cluster, role("halfway", (GROUP, ("trainingruns",), ("create", "onbehalf"))))
+    apply(cast.cluster, role("other-half", (GROUP, ("approvals",), ("create",))))
+    apply(cast.cluster, *(binding(name, "User", "half@example.com") for name in ("halfway", "other-half")))
+    half = Person(cast.cluster, "half@example.com", cast.cluster.user_kubeconfig("half@example.com"))
+    half.create(run("half", author=ALICE))
+    assert "spec.approver is" in half.refusal(approval("half", BOB))
+
+
+@pytest.mark.parametrize("record", [snapshot("handmade"), version("handmade")], ids=lambda one: one["kind"])
+def test_a_record_written_by_a_person_is_refused(cast: Cast, record: Manifest) -> None:
+    plural = f"{record['kind'].lower()}s"
+    assert f"{plural} are records that Plumbline writes" in cast.mallory.refusal(record)
+
+
+@pytest.mark.parametrize("record", [snapshot("machine-made"), version("machine-made")], ids=lambda one: one["kind"])
+def test_a_record_written_by_the_operator_is_accepted(cast: Cast, record: Manifest) -> None:
+    config = cast.cluster.service_account_kubeconfig("plumbline-system", "plumbline")
+    Person(cast.cluster, "the operator", config).create(record)
+
+
+def test_somebody_else_may_annotate_a_run_but_not_change_its_author(cast: Cast) -> None:
+    cast.alice.create(run("kept", author=ALICE))
+    cast.carol.kubectl("annotate", "trun", "kept", "example.com/seen=yes")
+    with pytest.raises(ClusterError, match="a run is immutable"):
+        cast.carol.kubectl("patch", "trun", "kept", "--type=merge", "-p", json.dumps({"spec": {"author": CAROL}}))
+
+
+def test_somebody_else_may_annotate_an_approval_but_not_change_the_decision(cast: Cast) -> None:
+    cast.bob.create(approval("decided", BOB, group=APPROVERS))
+    cast.carol.kubectl("annotate", "approval", "decided", "example.com/seen=yes")
+    for change in ({"decision": "Deny"}, {"approver": CAROL}, {"version": {"manifest": digest("0")}}):
+        with pytest.raises(ClusterError, match="a decision never changes"):
+            cast.carol.kubectl("patch", "approval", "decided", "--type=merge", "-p", json.dumps({"spec": change}))
+
+
+def test_policies_see_the_person_who_is_impersonated(cast: Cast) -> None:
+    """Kubernetes authenticates, then impersonates, then admits: the policy is given the impersonated name and groups.
+
+    So the right to impersonate an approver is the right to approve. What remains is the audit log, which keeps both
+    names; `impersonate` on approvers belongs to nobody but cluster administrators.
+    """
+    disguised = cast.mallory.acting_as(BOB, APPROVERS, "system:authenticated")
+    disguised.create(approval("disguised", BOB, group=APPROVERS))
+    assert f"spec.approver is {CAROL} but you are {BOB}" in disguised.refusal(approval("disguised-2", CAROL))
+    lines = [json.loads(line) for line in cast.cluster.audit_log.read_text().splitlines()]
+    (line,) = [one for one in lines if _creates(one, "approvals", "disguised")]
+    assert (line["user"]["username"], line["impersonatedUser"]["username"]) == (MALLORY, BOB)
+
+
+def test_who_may_not_impersonate_does_not(cast: Cast) -> None:
+    refusal = cast.carol.acting_as(BOB, APPROVERS).refusal(
+        approval("pretended", BOB, group=APPROVERS), "--validate=false"
+    )
+    assert f'User "{CAROL}" cannot impersonate resource' in refusal
+
+
+def _creates(line: Manifest, plural: str, name: str) -> bool:
+    asked = line.get("objectRef", {})
+    return line["verb"] == "create" and (asked.get("resource"), asked.get("name")) == (plural, name)
