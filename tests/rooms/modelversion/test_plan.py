@@ -158,9 +158,13 @@ WORLDS = {
     ),
     "file refused": (judged("bad file", troubled("ModelFileRefused")), ("False", "ModelFileRefused")),
     "storage trouble": (
-        judged("trouble", troubled("ConnectionNotReady", Outcome.TROUBLE)),
-        ("False", "ConnectionNotReady"),
+        judged("trouble", troubled("EndpointUnreachable", Outcome.TROUBLE)),
+        ("False", "EndpointUnreachable"),
     ),
+    "a blob is gone": (judged("gone", troubled("DataUnavailable")), ("False", "DataUnavailable")),
+    "storage says no": (judged("locked out", troubled("AccessDenied")), ("False", "AccessDenied")),
+    "no bucket": (judged("bucketless", troubled("BucketNotFound")), ("False", "BucketNotFound")),
+    "golden rows do not fit": (judged("misfit", troubled("EvaluationRefused")), ("False", "EvaluationRefused")),
     "an unknown word": (judged("unknown", troubled("SunSpots")), ("False", "JobFailed")),
 }
 
@@ -296,7 +300,7 @@ async def test_whoever_asks_again_gets_a_new_evaluation() -> None:
 
 async def test_trouble_is_tried_again_after_a_rest() -> None:
     actor = answering(
-        Report(outcome=Outcome.TROUBLE, reason="ConnectionNotReady", message="No route."), evaluated(verdict())
+        Report(outcome=Outcome.TROUBLE, reason="EndpointUnreachable", message="No route."), evaluated(verdict())
     )
     world = judged("tired", actor, approval("yes"))
     kube = world.kube()
@@ -304,7 +308,7 @@ async def test_trouble_is_tried_again_after_a_rest() -> None:
     resting = await settle(ROOM, world, kube)
     rested = await settle(ROOM, replace(world, now=NOW + timedelta(seconds=31)), kube)
 
-    assert condition(resting, "Reconciling") == ("True", "ConnectionNotReady")
+    assert condition(resting, "Reconciling") == ("True", "EndpointUnreachable")
     assert ready_of(rested) == ("True", "Approved")
     assert rested["status"]["attempt"] == 2
 
