@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -35,3 +36,11 @@ def lake(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Lake:
         aws_secret_access_key="secret",
     )
     return Lake(client, s3_endpoint, f"lake-{uuid4().hex}")
+
+
+@pytest.fixture
+def unused_endpoint() -> Iterator[str]:
+    """The URL of a loopback port that is taken and on which nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -22,7 +22,7 @@ from plumbline_jobs.checks.tests import Staged, raise_first_failure, verdicts
 from plumbline_jobs.errors import Refused
 from plumbline_jobs.io.parts import Part, PartWriter, row_groups, rows_of, schema_of
 from plumbline_jobs.io.source import open_source
-from plumbline_jobs.io.store import Denied, NotThere, Store
+from plumbline_jobs.io.store import Denied, NoBucket, NotThere, Store
 from plumbline_jobs.log import log
 from plumbline_jobs.profile import profile
 from plumbline_jobs.references import permitted_values
@@ -92,6 +92,8 @@ def _download(spec: Ingest, path: Path) -> SourceEntry:
         raise Refused(
             "SourceNotFound", f"the bucket {spec.source.bucket} has no object {error.key}; correct spec.source.key"
         ) from error
+    except NoBucket as error:
+        raise Refused("SourceNotFound", error.message) from error
     except Denied as error:
         raise Refused("SourceUnreadable", error.message) from error
     log("source downloaded", digest=digest, bytes=size)

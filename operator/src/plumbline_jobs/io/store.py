@@ -59,6 +59,13 @@ class NotThere(Refused):
         self.key = key
 
 
+class NoBucket(Refused):
+    """The endpoint answers, but has no such bucket."""
+
+    def __init__(self, bucket: str) -> None:
+        super().__init__("BucketNotFound", f"the endpoint answers but has no bucket {bucket}; create it")
+
+
 class Denied(Refused):
     """The credentials do not allow it."""
 
@@ -169,7 +176,7 @@ class Store:
         try:
             self._ask("", lambda: self._client.head_bucket(Bucket=name))
         except NotThere as error:
-            raise Refused("BucketNotFound", f"the endpoint answers but has no bucket {name}; create it") from error
+            raise NoBucket(name) from error
 
     def _list(self, folder: str, after: str) -> tuple[list[tuple[str, int]], str]:
         name, prefix = self._bucket.bucket, folder.rstrip("/") + "/"
@@ -229,7 +236,7 @@ class Store:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         name = self._bucket.bucket
         if code in _MISSING_BUCKET:
-            return Refused("BucketNotFound", f"the endpoint answers but has no bucket {name}; create it")
+            return NoBucket(name)
         if code in _MISSING_KEY or status == 404:
             return NotThere(name, key)
         if code in _DENIED or status in (401, 403):
