@@ -54,16 +54,24 @@ class Person:
             return str(error)
         return ""
 
+    def removal(self, name: str) -> str:
+        """Why the Approval is not deleted; empty when it is."""
+        try:
+            self.kubectl("delete", "approval", name, "--wait=false")
+        except ClusterError as error:
+            return str(error)
+        return ""
+
     def acting_as(self, name: str, *groups: str) -> Person:
         """The same person, impersonating somebody."""
         options = (f"--as={name}", *(f"--as-group={group}" for group in groups))
         return Person(self.cluster, self.name, self.kubeconfig, options)
 
 
-def approval(name: str, approver: str, *, author: str = ALICE, group: str = "") -> Manifest:
+def approval(name: str, approver: str, *, author: str = ALICE, group: str = "", decision: str = "Approve") -> Manifest:
     """A decision on a version by `author`."""
     subject = {"name": "delays-1", "manifest": RESULT, "author": author}
-    spec = {"approver": approver, "group": group, "version": subject, "decision": "Approve"}
+    spec = {"approver": approver, "group": group, "version": subject, "decision": decision}
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "Approval", "metadata": {"name": name}, "spec": spec}
 
 
@@ -92,7 +100,7 @@ def binding(name: str, subject_kind: str, subject: str, *, cluster: bool = False
 PEOPLE = (
     role("writer", (GROUP, ("datasetsnapshots", "modelversions"), ("create", "get"))),
     role("editor", (GROUP, ("trainingruns", "approvals"), ("get", "patch", "update"))),
-    role("delegate", (GROUP, ("trainingruns", "approvals"), ("create", "get", "onbehalf"))),
+    role("delegate", (GROUP, ("trainingruns", "approvals"), ("create", "get", "delete", "onbehalf"))),
     role("impersonator", ("", ("users", "groups"), ("impersonate",))),
     *(binding("plumbline-experimenter", "User", name) for name in (ALICE, BOB, MALLORY)),
     *(binding("plumbline-approver", "User", name) for name in (ALICE, CAROL, MALLORY)),
@@ -138,10 +146,20 @@ def _until_in_force(cast: Cast) -> None:
     asked: dict[str, Callable[[], str]] = {
         "spec.author is": lambda: cast.mallory.refusal(run("probe", author=ALICE), "--dry-run=server"),
         "spec.approver is": lambda: cast.mallory.refusal(approval("probe", BOB), "--dry-run=server"),
+        "can take this denial back": lambda: _removal_of_a_denial(cast),
         "are records": lambda: cast.mallory.refusal(snapshot("probe"), "--dry-run=server"),
     }
+    cast.bob.create(approval("probed", BOB, decision="Deny"))
     for words, ask in asked.items():
         wait_until(f"the policy that says {words!r}", lambda a=ask, w=words: w in a(), seconds=ACTIVE_SECONDS)
+
+
+def _removal_of_a_denial(cast: Cast) -> str:
+    try:
+        cast.mallory.kubectl("delete", "approval", "probed", "--dry-run=server")
+    except ClusterError as error:
+        return str(error)
+    return ""
 
 
 def test_an_honest_author_is_accepted(cast: Cast) -> None:
@@ -220,6 +238,38 @@ def test_somebody_else_may_annotate_an_approval_but_not_change_the_decision(cast
     for change in ({"decision": "Deny"}, {"approver": CAROL}, {"version": {"manifest": digest("0")}}):
         with pytest.raises(ClusterError, match="a decision never changes"):
             cast.carol.kubectl("patch", "approval", "decided", "--type=merge", "-p", json.dumps({"spec": change}))
+
+
+def test_an_author_cannot_remove_the_denial_of_what_is_theirs(cast: Cast) -> None:
+    cast.bob.create(approval("denied", BOB, group=APPROVERS, decision="Deny"))
+    assert f"only {BOB} can take this denial back; you are {ALICE}" in cast.alice.removal("denied")
+    assert f"you are {MALLORY}" in cast.mallory.removal("denied")
+    with pytest.raises(ClusterError, match="can take this denial back"):
+        cast.alice.kubectl("delete", "approvals", "--all", "--wait=false")
+    assert cast.bob.kubectl("get", "approval", "denied", "-o", "name").strip() == "approval.plumbline.dev/denied"
+
+
+def test_who_denied_takes_it_back(cast: Cast) -> None:
+    cast.bob.create(approval("reconsidered", BOB, group=APPROVERS, decision="Deny"))
+    assert cast.bob.removal("reconsidered") == ""
+
+
+def test_a_delegate_takes_a_denial_back_for_who_left(cast: Cast) -> None:
+    cast.bob.create(approval("abandoned", BOB, group=APPROVERS, decision="Deny"))
+    assert cast.pipeline.removal("abandoned") == ""
+
+
+def test_an_approval_can_be_withdrawn_by_any_approver(cast: Cast) -> None:
+    """That only takes consent away, which is the safe direction."""
+    cast.bob.create(approval("withdrawn", BOB, group=APPROVERS))
+    assert cast.carol.removal("withdrawn") == ""
+
+
+def test_a_namespace_goes_with_the_denials_in_it(cast: Cast) -> None:
+    cast.cluster.kubectl("create", "namespace", "leaving")
+    denial = approval("denied", BOB, decision="Deny")
+    apply(cast.cluster, denial | {"metadata": {"name": "denied", "namespace": "leaving"}})
+    cast.cluster.kubectl("delete", "namespace", "leaving", "--timeout=60s")
 
 
 def test_policies_see_the_person_who_is_impersonated(cast: Cast) -> None:

@@ -188,7 +188,7 @@ REASONS: Mapping[StrEnum, Explained] = {
     ),
     Reason.DENIED: Explained(
         "Somebody who may decide said no; one Deny outweighs any number of approvals.",
-        "Talk to the person the message names. Deleting that Approval lifts the denial.",
+        "Talk to the person the message names. Only they, or a delegate, can delete that Approval, which lifts it.",
     ),
     Reason.MODEL_NOT_FOUND: Explained(
         "The RegisteredModel of this version does not exist.", "Create it; it goes on by itself."
