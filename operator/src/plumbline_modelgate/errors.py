@@ -27,3 +27,10 @@ class Bounds:
     dimension: int = 1 << 31
     name_bytes: int = 512
     metadata_bytes: int = 1 << 20
+
+
+def text(value: str | bytes, where: str) -> str:
+    """A text field's value. Protobuf hands out bytes, instead of an error, where a file's text is not UTF-8."""
+    if isinstance(value, str):
+        return value
+    raise ModelRefused("NotText", f"{where} is not UTF-8; the file is damaged, or was never made by an exporter")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
-from onnx import checker, defs
+from onnx import checker
 
 from plumbline_contract.manifest import Tensor
-from plumbline_modelgate.errors import Bounds, ModelRefused
+from plumbline_modelgate.errors import Bounds, ModelRefused, text
 from plumbline_modelgate.signature import inputs_of, outputs_of
 from plumbline_modelgate.walk import walk
 
@@ -55,13 +55,6 @@ def check(data: bytes, bounds: Bounds | None = None) -> Signature:
     """
     bounds = bounds or Bounds()
     _size(len(data), bounds)
-    try:
-        return _signature(data, bounds)
-    except UnicodeDecodeError as error:  # protobuf decodes a text field when it is first looked at
-        raise ModelRefused("NotONNX", _instead("bytes whose text is not UTF-8")) from error
-
-
-def _signature(data: bytes, bounds: Bounds) -> Signature:
     model = _parse(data)
     _header(model, bounds)
     versions = _opsets(model)
@@ -132,35 +125,48 @@ def _header(model: onnx.ModelProto, bounds: Bounds) -> None:
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:
-    """Domain → version of each imported operator set, all of them allowed."""
+    """Domain → version of each imported operator set, all of them allowed.
+
+    Some exporters name a domain twice with one version, which says nothing new; two versions would be a riddle.
+    """
     versions: dict[str, int] = {}
     for entry in model.opset_import:
-        bounds = OPSETS.get(entry.domain)
-        if bounds is None:
+        named = text(entry.domain, "a domain in opset_import")
+        domain = "" if named == "ai.onnx" else named
+        version = _allowed(named, entry.version)
+        if versions.setdefault(domain, version) != version:
             raise ModelRefused(
-                "Domain",
-                f"opset_import names the domain {entry.domain!r}; only ai.onnx and ai.onnx.ml are allowed, "
-                "so that every server can run the model",
+                "OpsetTwice", f"opset_import names two versions of {_named(domain)}, {versions[domain]} and {version}"
             )
-        if not bounds[0] <= entry.version <= bounds[1]:
-            domain = entry.domain or "ai.onnx"
-            raise ModelRefused(
-                "OpsetVersion",
-                f"the model uses version {entry.version} of {domain}; {bounds[0]} to {bounds[1]} are allowed",
-            )
-        domain = "" if entry.domain == "ai.onnx" else entry.domain
-        if domain in versions:
-            raise ModelRefused("OpsetTwice", f"opset_import names the domain {entry.domain!r} twice")
-        versions[domain] = min(entry.version, defs.onnx_opset_version()) if not domain else entry.version
     if not versions:
         raise ModelRefused("NoOpset", "the model imports no operator set; export it with a released ONNX version")
     return versions
+
+
+def _allowed(domain: str, version: int) -> int:
+    bounds = OPSETS.get(domain)
+    if bounds is None:
+        raise ModelRefused(
+            "Domain",
+            f"opset_import names the domain {domain!r}; only ai.onnx and ai.onnx.ml are allowed, "
+            "so that every server can run the model",
+        )
+    if not bounds[0] <= version <= bounds[1]:
+        raise ModelRefused(
+            "OpsetVersion",
+            f"the model uses version {version} of {_named(domain)}; {bounds[0]} to {bounds[1]} are allowed",
+        )
+    return version
+
+
+def _named(domain: str) -> str:
+    return domain or "ai.onnx"
 
 
 def _consistent(data: bytes) -> None:
     """ONNX's own checker: names defined once and before use, attributes as each operator declares them."""
     try:
         checker.check_model(data, full_check=False)
-    except checker.ValidationError as error:
+    except (checker.ValidationError, UnicodeDecodeError) as error:  # the latter when it quotes what is not UTF-8
         first = str(error).strip().splitlines()[0][:300]
         raise ModelRefused("Inconsistent", f"the ONNX checker refuses the model: {first}") from error

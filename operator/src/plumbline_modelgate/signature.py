@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from onnx import GraphProto, TensorProto, ValueInfoProto
 
 from plumbline_contract.manifest import Tensor
-from plumbline_modelgate.errors import Bounds, ModelRefused
+from plumbline_modelgate.errors import Bounds, ModelRefused, text
 
 Datatype = Literal[
     "BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64", "BYTES"
@@ -70,7 +70,7 @@ def _input(value: ValueInfoProto, bounds: Bounds) -> Tensor:
 
 
 def _tensor(value: ValueInfoProto, what: str, bounds: Bounds, default: tuple[int, ...] | None) -> Tensor:
-    name = value.name
+    name = text(value.name, f"the name of an {what}")
     if not name.isprintable() or not 1 <= len(name.encode()) <= bounds.name_bytes:
         raise ModelRefused("Signature", f"an {what}'s name is empty, longer than {bounds.name_bytes} bytes or odd")
     if value.type.WhichOneof("value") != "tensor_type":

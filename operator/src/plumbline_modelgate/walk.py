@@ -5,7 +5,7 @@ from math import prod
 
 from onnx import AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, defs
 
-from plumbline_modelgate.errors import Bounds, ModelRefused
+from plumbline_modelgate.errors import Bounds, ModelRefused, text
 
 BITS = {
     TensorProto.FLOAT: 32,
@@ -41,14 +41,16 @@ def walk(graph: GraphProto, versions: dict[str, int], bounds: Bounds) -> None:
         _tensors(inside.initializer, f"{where}.initializer", bounds)
         _sparse(inside.sparse_initializer, f"{where}.sparse_initializer", bounds)
         for position, node in enumerate(inside.node):
-            here = f"{where}.node[{position}] ({node.op_type})"
+            here = f"{where}.node[{position}]"
+            here += f" ({text(node.op_type, here):.100})"
             _node(node, here, versions)
             pending += [(inner, f"{here}.{name}", depth + 1) for name, inner in _attributes(node, here, bounds)]
 
 
 def _node(node: NodeProto, where: str, versions: dict[str, int]) -> None:
     """A standard operator of an imported domain."""
-    domain = "" if node.domain == "ai.onnx" else node.domain
+    named = text(node.domain, f"{where}.domain")
+    domain = "" if named == "ai.onnx" else named
     version = versions.get(domain)
     if version is None:
         raise ModelRefused(
@@ -66,7 +68,8 @@ def _node(node: NodeProto, where: str, versions: dict[str, int]) -> None:
 def _attributes(node: NodeProto, where: str, bounds: Bounds) -> Iterator[tuple[str, GraphProto]]:
     """Checks the tensors in a node's attributes and yields the graphs in them."""
     for attribute in node.attribute:
-        here = f"{where}.{attribute.name[:100]}"
+        name = text(attribute.name, f"{where}.attribute")[:100]
+        here = f"{where}.{name}"
         if attribute.ref_attr_name:
             raise ModelRefused("LocalFunction", f"{here} refers to an attribute of a function, outside of one")
         _tensors(_one(attribute, "t"), here, bounds)
@@ -74,7 +77,7 @@ def _attributes(node: NodeProto, where: str, bounds: Bounds) -> Iterator[tuple[s
         _sparse(_one(attribute, "sparse_tensor"), here, bounds)
         _sparse(attribute.sparse_tensors, here, bounds)
         for graph in (*_one(attribute, "g"), *attribute.graphs):
-            yield attribute.name[:100], graph
+            yield name, graph
 
 
 def _one(attribute: AttributeProto, field: str) -> list[object]:
@@ -90,7 +93,7 @@ def _sparse(tensors: Iterable[SparseTensorProto], where: str, bounds: Bounds) ->
 
 def _tensors(tensors: Iterable[TensorProto], where: str, bounds: Bounds) -> None:
     for tensor in tensors:
-        here = f"{where}[{tensor.name[:100]!r}]"
+        here = f"{where}[{text(tensor.name, where)[:100]!r}]"
         if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
             raise ModelRefused(
                 "ExternalData",
