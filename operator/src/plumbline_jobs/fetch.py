@@ -25,6 +25,7 @@ from plumbline_jobs.io.store import Store
 from plumbline_jobs.launch import LAUNCH
 from plumbline_jobs.log import log
 from plumbline_jobs.snapshot import snapshot_manifest, time_column, within
+from plumbline_jobs.stats.draws import draws
 
 ALL = "all"  # the part of an input that is not split
 
@@ -118,12 +119,11 @@ def _drawn(path: Path, split: Split, part: str, number: int, columns: tuple[str,
     names = list(split.shares)
     low = sum(split.shares[name] for name in names[: names.index(part)])
     high = low + split.shares[part]
-    place = 0
+    place = number << 40  # more rows than a file can have
     for frame in row_groups(path, columns):
-        index = pl.Series("place", range(place, place + frame.height), dtype=pl.UInt64)
+        drawn = draws(split.seed, place, frame.height)
         place += frame.height
-        draws = (index + (number << 40)).hash(seed=split.seed) / float(1 << 64)
-        yield frame.filter((draws >= low) & (draws < high))
+        yield frame.filter(pl.Series((drawn >= low) & (drawn < high)))
 
 
 def _write(frames: Frames, path: Path) -> int:
