@@ -19,7 +19,7 @@ from plumbline_jobs import places
 from plumbline_jobs.answer import Answer
 from plumbline_jobs.drift_report import page
 from plumbline_jobs.errors import Refused
-from plumbline_jobs.histograms import Comparison, Watched, baseline_counts, watched
+from plumbline_jobs.histograms import Comparison, Watched, baseline_counts, watched, worst_first
 from plumbline_jobs.io.store import Store
 from plumbline_jobs.log import log
 from plumbline_jobs.predictions import PredictionLog, Span, between
@@ -27,6 +27,7 @@ from plumbline_jobs.snapshot import Rows, model_manifest, profile_of, snapshot_m
 
 EVERY_INPUT = "*"
 PREDICTION = "prediction"
+REPORTED = 20  # values in the report, which holds 4,096 bytes; the page and the full result have all of them
 
 
 def run(spec: Drift) -> Answer:
@@ -130,13 +131,14 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Series | None:
 
 def _answer(spec: Drift, store: Store, rows: int, found: Sequence[Comparison]) -> Answer:
     digest = store.put_blob(page(spec, rows, found).encode())
-    judged = {one.name: one.psi for one in found if one.psi is not None and one.verdict != "Inconclusive"}
-    numbers = {"rows": float(rows)} | {f"psi.{name}": value for name, value in judged.items()}
+    listed = worst_first(found)
+    judged = {one.name: one.psi for one in listed if one.psi is not None and one.verdict != "Inconclusive"}
+    numbers = {"rows": float(rows)} | {f"psi.{name}": value for name, value in list(judged.items())[:REPORTED]}
     report = Report(
         outcome=Outcome.DONE,
         digests={"report": digest},
         numbers=numbers,
-        verdicts=tuple(_verdict(one) for one in found),
+        verdicts=tuple(_verdict(one) for one in listed),
     )
     return Answer(report, {"histograms": [one.plain() for one in found]})
 

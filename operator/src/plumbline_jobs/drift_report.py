@@ -8,15 +8,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from plumbline_contract.runspec import Drift
-from plumbline_jobs.histograms import Bins, Comparison
+from plumbline_jobs.histograms import Bins, Comparison, worst_first
 from plumbline_jobs.snapshot import written
 
 TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 100  # features with a histogram; all are in the table
 WIDTH, HEIGHT = 640, 160  # of a histogram, in pixels
 LABEL_LENGTH = 40
-
-_ORDER = {"Fail": 0, "Inconclusive": 1, "Pass": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Bar:
 
 def page(spec: Drift, rows: int, found: Sequence[Comparison]) -> str:
     """The report as HTML. The same inputs give the same text."""
-    listed = sorted(found, key=lambda one: (_ORDER[one.verdict], -(one.psi or 0.0), one.name))
+    listed = worst_first(found)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

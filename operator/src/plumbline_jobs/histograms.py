@@ -15,6 +15,8 @@ from plumbline_jobs.stats.bins import Counts, Floats, count_numbers, count_texts
 from plumbline_jobs.stats.psi import psi
 from plumbline_jobs.tensors import DTYPES, is_scalar
 
+_ORDER = {"Fail": 0, "Inconclusive": 1, "Pass": 2}
+
 
 @dataclass(frozen=True, slots=True)
 class Bins:
@@ -90,6 +92,14 @@ class Comparison:
             "window": list(self.window),
             "missing": self.missing,
         }
+
+
+def worst_first(found: Sequence[Comparison]) -> list[Comparison]:
+    """Failing features, then those that could not be judged, then the others; the largest PSI first in each.
+
+    A report is shortened from its end, so whatever decides the monitor's verdict stays in it.
+    """
+    return sorted(found, key=lambda one: (_ORDER[one.verdict], -(one.psi or 0.0), one.name))
 
 
 @dataclass(slots=True)
