@@ -87,14 +87,13 @@ def rolling() -> Manifest:
 
 
 def headless_service(name: str) -> Manifest:
-    """The addresses of a variant's ready pods."""
+    """The addresses of a variant's ready pods, and of no others, which is a Service's default."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "labels": selector(name)},
         "spec": {
             "clusterIP": "None",
-            "publishNotReadyAddresses": False,
             "selector": selector(name),
             "ports": [{"name": "http", "port": SERVING_PORT, "targetPort": SERVING_PORT, "protocol": "TCP"}],
         },
