@@ -1,0 +1,74 @@
+"""Logging in: as a pod, by a kubeconfig, or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import pytest
+from kubernetes.aio.config import incluster_config
+
+from plumbline_operator.kube.auth import NoLogin, login
+
+
+@pytest.fixture
+def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The environment of a pod; returns its token file."""
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("first")
+    authority.write_text("a certificate")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    return token
+
+
+def rotate(token: Path, text: str) -> None:
+    """What the kubelet does with a projected token, every hour or so."""
+    token.write_text(text)
+
+
+async def test_a_pod_uses_its_service_account(pod: Path) -> None:
+    configuration = await login()
+    assert configuration.host == "https://10.0.0.1:443"
+    assert await configuration.get_api_key_with_prefix("BearerToken") == "bearer first"
+
+
+async def test_a_token_that_was_rotated_is_read_again(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = await login()
+    rotate(pod, "second")
+    later = datetime.datetime.now() + datetime.timedelta(minutes=2)
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return later
+
+    monkeypatch.setattr(incluster_config.datetime, "datetime", Later)
+    assert await configuration.get_api_key_with_prefix("BearerToken") == "bearer second"
+
+
+async def test_elsewhere_the_kubeconfig_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "config"
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"token": "of-a-person"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_text(json.dumps(content))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    configuration = await login()
+    assert configuration.host == "http://127.0.0.1:1"
+    assert await configuration.get_api_key_with_prefix("BearerToken") == "Bearer of-a-person"
+
+
+async def test_no_way_in_says_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    with pytest.raises(NoLogin, match=r"absent.*"):
+        await login()
