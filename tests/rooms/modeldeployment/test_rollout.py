@@ -1,36 +1,26 @@
 """A deployment lives through rollouts: the stories that a release owner would tell."""
 
 import json
-from datetime import timedelta
 
 import pytest
 
 from plumbline_contract.report import Outcome, Report
 from plumbline_operator.rooms.modeldeployment.handlers import ROOM
+from tests.rooms.modeldeployment.lives import serving
 from tests.rooms.release_objects import (
     CANARY,
     FIRST,
     HALF,
     SECOND,
     SHADOW,
-    THIRD,
     Stage,
     approved,
     denied,
     deployment,
-    pin,
     stage,
     surroundings,
 )
 from tests.support.worlds import answer, ready_of
-
-
-async def serving(*steps: dict[str, object], warm: int = 1) -> Stage:
-    """A deployment that serves v1, settled."""
-    found = stage(ROOM, *surroundings(), deployment("v1", *steps, warmVersions=warm))
-    await found.until_settled()
-    assert found.weights() == {"v1": 100}
-    return found
 
 
 def compared(pairs: int, agreement: float) -> Report:
@@ -399,250 +389,3 @@ async def test_going_back_in_mid_rollout_takes_everything_from_the_target_at_onc
     assert cluster.weights() == {"v1": 100}
     await cluster.until_settled()
     assert cluster.kube.look("Deployment", gone) is None
-
-
-# ------------------------------------------------------------------ back to what served before
-
-
-async def second_serves(*steps: dict[str, object]) -> Stage:
-    """A deployment in which v2 took over from v1, settled."""
-    cluster = await serving()
-    cluster.go_to("v2")
-    await cluster.until_settled()
-    cluster.change(strategy={"steps": list(steps)})
-    await cluster.until_settled()
-    assert cluster.weights() == {"v2": 100}
-    return cluster
-
-
-async def test_a_version_that_served_before_comes_back_at_once() -> None:
-    cluster = await second_serves(SHADOW, CANARY)
-    cluster.go_to("v1")
-    own = await cluster.step()
-    assert ready_of(own) == ("True", "RolledBack")
-    assert cluster.weights() == {"v1": 100}
-    assert ready_of(await cluster.until_settled()) == ("True", "RolledBack")
-
-
-async def test_a_pin_moves_everything_with_one_write_before_anything_else() -> None:
-    cluster = await second_serves(SHADOW, CANARY)
-    before = len(cluster.kube.writes)
-    cluster.kube.put(pin())
-    own = await cluster.step()
-    writes = cluster.kube.writes[before:]
-    assert [(w.verb, w.kind) for w in writes] == [
-        ("apply", "ConfigMap"),
-        ("apply_status", "ModelDeployment"),
-        ("event", "Event"),
-    ]
-    assert cluster.weights() == {"v1": 100}
-    assert ready_of(own) == ("True", "Pinned")
-    diverged = next(c for c in own["status"]["conditions"] if c["type"] == "GitDiverged")
-    assert diverged["status"] == "True"
-    assert own["spec"]["versionRef"] == {"name": "v2"}
-
-
-async def test_a_pin_holds_against_changes_of_the_spec_and_ends_with_its_removal() -> None:
-    cluster = await second_serves(CANARY)
-    cluster.kube.put(pin())
-    await cluster.until_settled()
-    cluster.go_to("v3")
-    own = await cluster.until_settled()
-    assert ready_of(own) == ("True", "Pinned")
-    cluster.go_to("v2")
-    cluster.kube.remove(pin())
-    own = await cluster.step()
-    assert cluster.weights() == {"v2": 100}
-    assert "pin" not in own["status"]
-    assert not [c for c in own["status"]["conditions"] if c["type"] == "GitDiverged"]
-
-
-async def test_a_pin_to_the_version_in_git_does_not_diverge() -> None:
-    cluster = await second_serves()
-    cluster.kube.put(pin(version_name="v2"))
-    own = await cluster.until_settled()
-    assert ready_of(own) == ("True", "Pinned")
-    assert not [c for c in own["status"]["conditions"] if c["type"] == "GitDiverged"]
-
-
-async def test_a_pin_stops_a_rollout() -> None:
-    cluster = await serving(CANARY)
-    cluster.go_to("v2")
-    await cluster.step(3)
-    cluster.kube.put(pin(version_name="v1"))
-    own = await cluster.step()
-    assert cluster.weights() == {"v1": 100}
-    assert ready_of(own) == ("True", "Pinned")
-
-
-async def test_a_pin_to_what_never_served_is_not_followed() -> None:
-    cluster = await second_serves()
-    before = len(cluster.kube.writes)
-    cluster.kube.put(pin(version_name="v3"))
-    own = await cluster.until_settled()
-    assert ready_of(own) == ("True", "Promoted")
-    assert cluster.kube.writes[before:] == []
-
-
-async def test_a_pin_expires_by_itself() -> None:
-    cluster = await second_serves()
-    cluster.kube.put(pin(expiresAt="2026-03-01T12:10:00Z"))
-    await cluster.until_settled()
-    assert cluster.weights() == {"v1": 100}
-    assert cluster.again is not None
-    cluster.wait(cluster.again.total_seconds())
-    await cluster.step()
-    assert cluster.weights() == {"v2": 100}
-
-
-async def test_a_cold_version_is_started_and_gets_everything_once_it_is_ready() -> None:
-    cluster = await second_serves()
-    cluster.go_to("v3")
-    await cluster.until_settled()
-    cold = cluster.variant("v1")
-    assert cluster.kube.look("Deployment", cold) is None
-    cluster.kube.put(pin())
-    own = await cluster.step()
-    assert ready_of(own) == ("False", "VersionNotReady")
-    assert cluster.weights() == {"v3": 100}
-    own = await cluster.step(2)
-    assert cluster.weights() == {"v1": 100}
-    assert ready_of(own) == ("True", "Pinned")
-
-
-async def test_going_back_needs_no_model_version_any_more() -> None:
-    cluster = await second_serves()
-    gone = cluster.kube.look("ModelVersion", "v1")
-    assert gone is not None
-    cluster.kube.remove(gone)
-    cluster.kube.put(pin())
-    await cluster.step()
-    assert cluster.weights() == {"v1": 100}
-
-
-async def test_going_back_to_what_was_denied_since_is_refused() -> None:
-    cluster = await second_serves()
-    cluster.kube.put(denied("v1", FIRST))
-    cluster.go_to("v1")
-    own = await cluster.until_settled()
-    assert ready_of(own) == ("False", "VersionNotApproved")
-    assert cluster.weights() == {"v2": 100}
-
-
-async def test_a_version_made_again_with_another_model_is_another_version() -> None:
-    cluster = await second_serves(CANARY)
-    cluster.kube.remove(approved("v1", FIRST))
-    cluster.kube.put(approved("v1", THIRD))
-    cluster.go_to("v1")
-    own = await cluster.step(2)
-    assert ready_of(own) == ("False", "CanaryProgressing")
-
-
-# ------------------------------------------------------------------ routes and parts
-
-
-async def test_generations_grow_past_a_write_whose_status_was_lost() -> None:
-    cluster = await second_serves()
-    before = cluster.routes()
-    status = cluster.status()
-    cluster.go_to("v1")
-    await cluster.step()
-    after = cluster.routes()
-    assert before is not None
-    assert after is not None
-    assert after.generation == before.generation + 1
-    cluster.kube.say(cluster.own(), status)
-    cluster.go_to("v2")
-    await cluster.step()
-    again = cluster.routes()
-    assert again is not None
-    assert again.generation == after.generation + 1
-
-
-@pytest.mark.parametrize("written", ["{}", "no JSON", "other weights"])
-async def test_routes_somebody_changed_are_put_right_under_a_new_generation(written: str) -> None:
-    cluster = await second_serves()
-    routes = cluster.routes()
-    live = cluster.kube.look("ConfigMap", "late-routes")
-    assert routes is not None
-    assert live is not None
-    if written == "other weights":
-        first, second = routes.backends
-        swapped = (first.model_copy(update={"weight": 0}), second.model_copy(update={"weight": 100}))
-        written = routes.model_copy(update={"backends": swapped}).canonical().decode()
-    cluster.kube.put(live | {"data": {"routes.json": written}})
-    cluster.routers_work = False
-    await cluster.step()
-    again = cluster.routes()
-    assert again is not None
-    assert again.generation == routes.generation + 1
-    assert again.backends == routes.backends
-
-
-async def test_an_autoscaler_comes_and_goes_with_the_range() -> None:
-    cluster = await serving()
-    name = cluster.variant("v1")
-    cluster.change(realTime={"replicas": {"min": 2, "max": 4}})
-    await cluster.until_settled()
-    made = cluster.kube.look("Deployment", name)
-    assert made is not None
-    assert made["spec"]["replicas"] == 2
-    assert cluster.kube.look("HorizontalPodAutoscaler", name) is not None
-    assert cluster.kube.look("PodDisruptionBudget", name) is not None
-    cluster.change(realTime={"replicas": {"min": 1, "max": 1}})
-    await cluster.until_settled()
-    made = cluster.kube.look("Deployment", name)
-    assert made is not None
-    assert made["spec"]["replicas"] == 1
-    assert cluster.kube.look("HorizontalPodAutoscaler", name) is None
-    assert cluster.kube.look("PodDisruptionBudget", name) is None
-
-
-async def test_what_an_autoscaler_decided_outlives_other_changes() -> None:
-    cluster = await serving()
-    cluster.change(realTime={"replicas": {"min": 1, "max": 4}})
-    await cluster.until_settled()
-    made = cluster.kube.look("Deployment", cluster.variant("v1"))
-    assert made is not None
-    cluster.kube.edit(made, spec={"replicas": 3})
-    cluster.change(logging={"flushSeconds": 2})
-    await cluster.until_settled()
-    made = cluster.kube.look("Deployment", cluster.variant("v1"))
-    assert made is not None
-    assert made["spec"]["replicas"] == 3
-    assert '"log_flush_seconds":2' in json.dumps(made).replace("\\", "")
-
-
-async def test_a_missing_connection_leaves_what_runs_as_it_is() -> None:
-    cluster = await serving()
-    storage = cluster.kube.look("Connection", "storage")
-    assert storage is not None
-    cluster.kube.remove(storage)
-    before = len(cluster.kube.writes)
-    own = await cluster.step(2)
-    assert ready_of(own) == ("True", "Promoted")
-    assert cluster.kube.writes[before:] == []
-
-
-async def test_a_deployment_without_a_ready_pod_says_so_with_the_pods_words() -> None:
-    cluster = await serving()
-    variant = cluster.variant("v1")
-    ended = {"exitCode": 1, "reason": "Error", "message": "the model's bytes have digest sha256:ab"}
-    state = {"name": "server", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended}}
-    pod = {"status": {"containerStatuses": [state]}}
-    meta = {"name": "p-1", "namespace": "team", "uid": "p-1", "labels": {"plumbline.dev/variant": variant}}
-    cluster.kube.put({"apiVersion": "v1", "kind": "Pod", "metadata": meta, **pod})
-    cluster.broken = {variant}
-    own = await cluster.step(2)
-    assert ready_of(own) == ("False", "VersionNotReady")
-    message = next(c for c in own["status"]["conditions"] if c["type"] == "Available")["message"]
-    assert "the model's bytes have digest sha256:ab" in message
-
-
-async def test_every_wait_has_a_bound() -> None:
-    cluster = await serving(CANARY)
-    cluster.go_to("unknown")
-    own = await cluster.step()
-    assert ready_of(own) == ("False", "VersionNotFound")
-    assert cluster.again is not None
-    assert cluster.again <= timedelta(minutes=5)

@@ -18,13 +18,13 @@ from plumbline_operator.rooms.connection.api import bucket_of, credentials_of, u
 from plumbline_operator.rooms.connection.api import read_spec as read_connection
 from plumbline_operator.rooms.modeldeployment.api import (
     ModelDeploymentStatus,
-    Reason,
     Served,
     ShadowResult,
     StepStatus,
     written_after,
 )
 from plumbline_operator.rooms.modeldeployment.decision import SOON, Decision, Mood, changed, waiting, whole
+from plumbline_operator.rooms.modeldeployment.reasons import Reason
 from plumbline_operator.rooms.modeldeployment.world import Observed
 from plumbline_operator.traffic.steps import Agreement, Shadow, split
 

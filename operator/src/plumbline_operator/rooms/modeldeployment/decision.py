@@ -8,7 +8,8 @@ from typing import Any, Literal
 from plumbline_contract.base import short_hash
 from plumbline_operator.model.meta import Manifest, plain
 from plumbline_operator.model.plan import Note
-from plumbline_operator.rooms.modeldeployment.api import ModelDeploymentSpec, ModelDeploymentStatus, Reason, Served
+from plumbline_operator.rooms.modeldeployment.api import ModelDeploymentSpec, ModelDeploymentStatus, Served
+from plumbline_operator.rooms.modeldeployment.reasons import Reason
 from plumbline_operator.traffic.steps import NOTHING, Split
 
 HISTORY = 10  # versions remembered; a pin or a revert to one of these passes no gate

@@ -20,7 +20,6 @@ from plumbline_operator.rooms.modeldeployment import words
 from plumbline_operator.rooms.modeldeployment.api import (
     ModelDeploymentStatus,
     PinStatus,
-    Reason,
     Served,
     served_versions,
 )
@@ -34,6 +33,7 @@ from plumbline_operator.rooms.modeldeployment.decision import (
     waiting,
     without_target,
 )
+from plumbline_operator.rooms.modeldeployment.reasons import Reason
 from plumbline_operator.rooms.modeldeployment.rollout import roll
 from plumbline_operator.rooms.modeldeployment.routes import next_routes
 from plumbline_operator.rooms.modeldeployment.world import (

@@ -9,7 +9,6 @@ from plumbline_operator.rooms.modeldeployment.api import (
     MeasuredStatus,
     ModelDeploymentSpec,
     ModelDeploymentStatus,
-    Reason,
     Served,
     StepStatus,
 )
@@ -24,6 +23,7 @@ from plumbline_operator.rooms.modeldeployment.decision import (
     waiting,
     whole,
 )
+from plumbline_operator.rooms.modeldeployment.reasons import Reason
 from plumbline_operator.rooms.modeldeployment.world import Observed, complaint
 from plumbline_operator.traffic.measure import Counts, counted_since, counters
 from plumbline_operator.traffic.steps import Canary, Cause, Numbers, Shadow, Step, Verdict, following, judge, split

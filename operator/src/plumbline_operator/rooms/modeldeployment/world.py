@@ -10,7 +10,8 @@ from plumbline_operator.model.conditions import find, is_true
 from plumbline_operator.model.meta import Manifest
 from plumbline_operator.model.names import child_name
 from plumbline_operator.rooms.connection.api import unusable
-from plumbline_operator.rooms.modeldeployment.api import ModelDeployment, Reason, Served
+from plumbline_operator.rooms.modeldeployment.api import ModelDeployment, Served
+from plumbline_operator.rooms.modeldeployment.reasons import Reason
 from plumbline_operator.rooms.modelversion.api import ModelVersionSpec
 from plumbline_operator.rooms.modelversion.api import read_spec as read_version
 from plumbline_operator.rooms.releasepin.api import ReleasePin

@@ -1,0 +1,136 @@
+"""Back to what served before: by the spec, or by a pin, at once and without a gate."""
+
+from tests.rooms.modeldeployment.lives import second_serves, serving
+from tests.rooms.release_objects import (
+    CANARY,
+    FIRST,
+    SHADOW,
+    THIRD,
+    approved,
+    denied,
+    pin,
+)
+from tests.support.worlds import ready_of
+
+
+async def test_a_version_that_served_before_comes_back_at_once() -> None:
+    cluster = await second_serves(SHADOW, CANARY)
+    cluster.go_to("v1")
+    own = await cluster.step()
+    assert ready_of(own) == ("True", "RolledBack")
+    assert cluster.weights() == {"v1": 100}
+    assert ready_of(await cluster.until_settled()) == ("True", "RolledBack")
+
+
+async def test_a_pin_moves_everything_with_one_write_before_anything_else() -> None:
+    cluster = await second_serves(SHADOW, CANARY)
+    before = len(cluster.kube.writes)
+    cluster.kube.put(pin())
+    own = await cluster.step()
+    writes = cluster.kube.writes[before:]
+    assert [(w.verb, w.kind) for w in writes] == [
+        ("apply", "ConfigMap"),
+        ("apply_status", "ModelDeployment"),
+        ("event", "Event"),
+    ]
+    assert cluster.weights() == {"v1": 100}
+    assert ready_of(own) == ("True", "Pinned")
+    diverged = next(c for c in own["status"]["conditions"] if c["type"] == "GitDiverged")
+    assert diverged["status"] == "True"
+    assert own["spec"]["versionRef"] == {"name": "v2"}
+
+
+async def test_a_pin_holds_against_changes_of_the_spec_and_ends_with_its_removal() -> None:
+    cluster = await second_serves(CANARY)
+    cluster.kube.put(pin())
+    await cluster.until_settled()
+    cluster.go_to("v3")
+    own = await cluster.until_settled()
+    assert ready_of(own) == ("True", "Pinned")
+    cluster.go_to("v2")
+    cluster.kube.remove(pin())
+    own = await cluster.step()
+    assert cluster.weights() == {"v2": 100}
+    assert "pin" not in own["status"]
+    assert not [c for c in own["status"]["conditions"] if c["type"] == "GitDiverged"]
+
+
+async def test_a_pin_to_the_version_in_git_does_not_diverge() -> None:
+    cluster = await second_serves()
+    cluster.kube.put(pin(version_name="v2"))
+    own = await cluster.until_settled()
+    assert ready_of(own) == ("True", "Pinned")
+    assert not [c for c in own["status"]["conditions"] if c["type"] == "GitDiverged"]
+
+
+async def test_a_pin_stops_a_rollout() -> None:
+    cluster = await serving(CANARY)
+    cluster.go_to("v2")
+    await cluster.step(3)
+    cluster.kube.put(pin(version_name="v1"))
+    own = await cluster.step()
+    assert cluster.weights() == {"v1": 100}
+    assert ready_of(own) == ("True", "Pinned")
+
+
+async def test_a_pin_to_what_never_served_is_not_followed() -> None:
+    cluster = await second_serves()
+    before = len(cluster.kube.writes)
+    cluster.kube.put(pin(version_name="v3"))
+    own = await cluster.until_settled()
+    assert ready_of(own) == ("True", "Promoted")
+    assert cluster.kube.writes[before:] == []
+
+
+async def test_a_pin_expires_by_itself() -> None:
+    cluster = await second_serves()
+    cluster.kube.put(pin(expiresAt="2026-03-01T12:10:00Z"))
+    await cluster.until_settled()
+    assert cluster.weights() == {"v1": 100}
+    assert cluster.again is not None
+    cluster.wait(cluster.again.total_seconds())
+    await cluster.step()
+    assert cluster.weights() == {"v2": 100}
+
+
+async def test_a_cold_version_is_started_and_gets_everything_once_it_is_ready() -> None:
+    cluster = await second_serves()
+    cluster.go_to("v3")
+    await cluster.until_settled()
+    cold = cluster.variant("v1")
+    assert cluster.kube.look("Deployment", cold) is None
+    cluster.kube.put(pin())
+    own = await cluster.step()
+    assert ready_of(own) == ("False", "VersionNotReady")
+    assert cluster.weights() == {"v3": 100}
+    own = await cluster.step(2)
+    assert cluster.weights() == {"v1": 100}
+    assert ready_of(own) == ("True", "Pinned")
+
+
+async def test_going_back_needs_no_model_version_any_more() -> None:
+    cluster = await second_serves()
+    gone = cluster.kube.look("ModelVersion", "v1")
+    assert gone is not None
+    cluster.kube.remove(gone)
+    cluster.kube.put(pin())
+    await cluster.step()
+    assert cluster.weights() == {"v1": 100}
+
+
+async def test_going_back_to_what_was_denied_since_is_refused() -> None:
+    cluster = await second_serves()
+    cluster.kube.put(denied("v1", FIRST))
+    cluster.go_to("v1")
+    own = await cluster.until_settled()
+    assert ready_of(own) == ("False", "VersionNotApproved")
+    assert cluster.weights() == {"v2": 100}
+
+
+async def test_a_version_made_again_with_another_model_is_another_version() -> None:
+    cluster = await second_serves(CANARY)
+    cluster.kube.remove(approved("v1", FIRST))
+    cluster.kube.put(approved("v1", THIRD))
+    cluster.go_to("v1")
+    own = await cluster.step(2)
+    assert ready_of(own) == ("False", "CanaryProgressing")
