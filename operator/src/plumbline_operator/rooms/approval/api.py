@@ -13,7 +13,7 @@ from plumbline_operator.model.reasons import explained
 from plumbline_operator.rooms.modelversion.api import ModelVersionSpec
 from plumbline_operator.rooms.registeredmodel.api import RegisteredModelSpec
 
-Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", min_length=71, max_length=71)]
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 
 
 class Subject(Model):

@@ -25,7 +25,7 @@ from plumbline_operator.model.meta import (
 from plumbline_operator.model.names import label_value
 from plumbline_operator.model.reasons import explained
 
-Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", min_length=71, max_length=71)]
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 
 
 class SnapshotUse(Model):
