@@ -7,6 +7,7 @@ from plumbline_contract.runspec import ForeignKey
 from plumbline_jobs import places
 from plumbline_jobs.checks.tests import Staged
 from plumbline_jobs.errors import Refused
+from plumbline_jobs.io.cells import TYPES
 from plumbline_jobs.io.store import Store
 from plumbline_jobs.pii import hashed, key_of
 from plumbline_jobs.snapshot import Rows, snapshot_manifest
@@ -20,7 +21,7 @@ def permitted_values(test: ForeignKey, staged: Staged, store: Store) -> pl.Serie
     manifest = snapshot_manifest(store, test.snapshot)
     column = _referenced(test, manifest)
     ours = staged.rules[test.column]
-    there = _distinct(store, manifest, column.name)
+    there = _distinct(store, manifest, column)
     if column.handling == "Hash":
         own = pl.scan_parquet(list(staged.files)).select(pl.col(test.column).drop_nulls().unique()).collect()
         values = own[test.column]
@@ -43,8 +44,9 @@ def _referenced(test: ForeignKey, manifest: SnapshotManifest) -> SnapshotColumn:
     )
 
 
-def _distinct(store: Store, manifest: SnapshotManifest, name: str) -> pl.Series:
+def _distinct(store: Store, manifest: SnapshotManifest, column: SnapshotColumn) -> pl.Series:
+    name = column.name
     with places.scratch() as folder:
         frames = Rows(store, manifest, folder).frames([name])
         seen = [frame[name].drop_nulls().unique() for frame in frames]
-    return pl.concat(seen).unique() if seen else pl.Series(name, [], dtype=pl.String)
+    return pl.concat(seen).unique() if seen else pl.Series(name, [], dtype=TYPES[column.type])
