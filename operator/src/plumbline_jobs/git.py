@@ -32,15 +32,16 @@ _OPTIONS = (
 
 _UNREACHABLE = re.compile(
     r"Could not resolve|Connection refused|Connection timed out|unable to connect|Failed to connect|"
-    r"Couldn't connect|No route to host|Network is unreachable|early EOF|hung up unexpectedly|HTTP 5\d\d",
+    r"Couldn't connect|No route to host|Network is unreachable|early EOF|hung up unexpectedly|returned error: 5\d\d",
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
-    r"not found|does not exist|not exported|no such repository|does not appear to be a git repository|HTTP 404",
+    r"not found|does not exist|not exported|no such repository|does not appear to be a git repository|returned error: 404",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
-    r"Authentication failed|could not read Username|Permission denied|access denied|HTTP 40[13]", re.IGNORECASE
+    r"Authentication failed|could not read Username|Permission denied|access denied|returned error: 40[13]",
+    re.IGNORECASE,
 )
 
 
