@@ -36,7 +36,8 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 _NOT_FOUND = re.compile(
-    r"not found|does not exist|not exported|no such repository|does not appear to be a git repository|returned error: 404",
+    r"not found|does not exist|not exported|no such repository|does not appear to be a git repository|"
+    r"returned error: 404",
     re.IGNORECASE,
 )
 _DENIED = re.compile(
