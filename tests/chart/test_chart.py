@@ -16,6 +16,8 @@ from tests.support.render import BASE, base, documents
 pytestmark = pytest.mark.timeout(600)  # builds helm the first time
 
 Document = dict[str, Any]
+PEOPLE = ("view", "experimenter", "approver", "releaser", "admin")
+READ = {"get", "list", "watch"}
 
 
 def of_kind(found: list[Document], kind: str, name: str | None = None) -> list[Document]:
@@ -56,6 +58,38 @@ def test_no_role_has_a_wildcard_a_secret_or_a_way_up(rendered: list[Document]) -
         for rule in role["rules"]:
             everything = [*rule["verbs"], *rule["apiGroups"], *rule["resources"]]
             assert not {"*", "secrets", "escalate", "bind", "impersonate", "pods/exec"} & set(everything)
+
+
+def verbs(found: list[Document], role: str) -> dict[str, set[str]]:
+    """Resource → what somebody with this role may do to it."""
+    allowed: dict[str, set[str]] = {}
+    for rule in of_kind(found, "ClusterRole", role)[0]["rules"]:
+        for resource in rule["resources"]:
+            allowed.setdefault(resource, set()).update(rule["verbs"])
+    return allowed
+
+
+def test_everybody_may_look_at_every_kind(rendered: list[Document]) -> None:
+    kinds = {room.kind.plural for room in ROOMS}
+    assert verbs(rendered, "plumbline-view") == {plural: READ for plural in kinds}
+    for role in ("experimenter", "releaser", "admin"):
+        assert {p for p, allowed in verbs(rendered, f"plumbline-{role}").items() if allowed >= READ} == kinds
+
+
+@pytest.mark.parametrize("role", PEOPLE)
+def test_no_person_writes_reports_or_records_or_acts_for_others(rendered: list[Document], role: str) -> None:
+    allowed = verbs(rendered, f"plumbline-{role}")
+    assert [resource for resource in allowed if "/" in resource] == []
+    assert "onbehalf" not in set().union(*allowed.values())
+    for record in ("datasetsnapshots", "modelversions"):
+        assert not {"create", "update", "patch"} & allowed.get(record, set())
+
+
+def test_the_right_to_approve_comes_with_no_other_role(rendered: list[Document]) -> None:
+    deciding = [role for role in PEOPLE if "create" in verbs(rendered, f"plumbline-{role}").get("approvals", set())]
+    assert deciding == ["approver"]
+    labels = of_kind(rendered, "ClusterRole", "plumbline-approver")[0]["metadata"]["labels"]
+    assert [label for label in labels if "aggregate-to" in label] == []
 
 
 def test_the_operators_pod_is_restricted(rendered: list[Document]) -> None:
