@@ -1,0 +1,1 @@
+"""Probes of kopf: what the operator relies on, held against the installed release and a real API server."""
