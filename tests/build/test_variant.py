@@ -100,11 +100,10 @@ def test_a_variants_pods_are_never_fewer_while_they_are_replaced() -> None:
     assert rollout == {"maxUnavailable": 0, "maxSurge": 1}
 
 
-def test_a_variants_service_gives_the_addresses_of_ready_pods() -> None:
+def test_a_variants_service_keeps_the_addresses_of_pods_that_are_leaving() -> None:
     spec = variant_children(VARIANT)[1]["spec"]
     assert spec["clusterIP"] == "None"
-    # Not even as false: the API server leaves that out of what it stores, and the loop would write it for ever.
-    assert "publishNotReadyAddresses" not in spec
+    assert spec["publishNotReadyAddresses"] is True
 
 
 def test_a_router_may_read_its_routes_and_nothing_else() -> None:

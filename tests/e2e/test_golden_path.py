@@ -17,6 +17,8 @@ from tests.e2e import truth
 from tests.e2e.conftest import Told
 from tests.support.demo.data import BUCKET, EXAMPLE, client_of
 from tests.support.demo.people import condition
+from tests.support.demo.story import DEPLOYMENT, MODEL, NODE_PORT
+from tests.support.demo.traffic import Traffic
 
 pytestmark = [pytest.mark.bed_b, pytest.mark.timeout(3600)]
 
@@ -204,3 +206,17 @@ def test_identity_rules_hold_while_the_operator_is_down(told: Told) -> None:
     finally:
         told.admin.kubectl("-n", "plumbline-system", "scale", "deployment/plumbline", "--replicas=1")
         told.admin.kubectl("-n", "plumbline-system", "rollout", "status", "deployment/plumbline", "--timeout=120s")
+
+
+def test_a_server_that_is_deleted_under_traffic_fails_nobody(told: Told) -> None:
+    """One pod serves; it goes, answers until its successor is ready, and no caller notices."""
+    traffic = Traffic(f"http://127.0.0.1:{NODE_PORT}/v2/models/{MODEL}/infer", truth.departures(), per_second=50)
+    traffic.start()
+    variant = told.carol.get("modeldeployment", DEPLOYMENT)["status"]["weights"]
+    serving = next(name for name, weight in variant.items() if weight == 100)
+    before = {pod["metadata"]["name"] for pod in told.admin.list("pods") if pod["metadata"]["name"].startswith(serving)}
+    told.admin.kubectl("delete", "pod", *before)  # returns when they are gone
+    told.admin.kubectl("rollout", "status", f"deployment/{serving}", "--timeout=60s")
+    tally = traffic.stop()
+    assert tally.failures == []
+    assert sum(tally.answered.values()) == tally.sent >= 100

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +14,24 @@ import polars as pl
 import pyarrow.parquet as pq
 import scipy.stats
 
+from examples.flights.replay import requests
 from plumbline_contract import layout
 from tests.support.demo.data import BUCKET, client_of, prepared
+from tests.support.demo.traffic import Request
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Told
 
 FLOOR = 1e-4  # smallest share inside the logarithm, as the product documents it
 TRAINED_UNTIL = datetime.fromisoformat("2013-07-01T00:00:00+00:00")
+
+
+def departures() -> Callable[[], Iterator[Request]]:
+    """Requests from the held-out months, without end."""
+    rows = pl.read_parquet(prepared() / "features" / "departures.parquet")
+    return lambda: itertools.chain.from_iterable(
+        requests(rows, "2013-09-01", "2014-01-01", seed=n) for n in itertools.count()
+    )
 
 
 def titles(chain: dict[str, Any]) -> set[str]:

@@ -223,6 +223,7 @@ def _tensor(**fields: object) -> Spoil:
 TENSORS: list[tuple[str, str, Spoil]] = [
     ("a tensor of absurd size", "Dimension", _tensor(data_type=TensorProto.FLOAT, dims=[1 << 40])),
     ("a tensor of negative size", "Dimension", _tensor(data_type=TensorProto.FLOAT, dims=[-4])),
+    ("a tensor of a million dimensions", "Dimension", _tensor(data_type=1, dims=[1 << 31] * 1_000_000)),
     ("a tensor larger than its bytes", "TensorSize", _tensor(data_type=1, dims=[1 << 20, 1 << 20], raw_data=b"\0" * 4)),
     ("a tensor smaller than its bytes", "TensorSize", _tensor(data_type=1, dims=[1], raw_data=b"\0" * 40)),
     ("a tensor with fewer elements", "TensorSize", _tensor(data_type=1, dims=[1000], float_data=[1.0])),
@@ -264,6 +265,7 @@ SIGNATURES: list[tuple[str, str, Spoil]] = [
     ("an input without rows", "Signature", _input(TensorProto.FLOAT, [])),
     ("an input of unknown width", "Signature", _input(TensorProto.FLOAT, ["rows", "width"])),
     ("an input of absurd width", "Signature", _input(TensorProto.FLOAT, ["rows", 1 << 40])),
+    ("an input of very many dimensions", "Signature", _input(TensorProto.FLOAT, ["rows", *[1] * 40])),
     ("an input of complex numbers", "Signature", _input(TensorProto.COMPLEX128, ["rows", 1])),
     ("an output of maps", "Signature", _zipmap),
 ]

@@ -80,7 +80,12 @@ def git(arguments: Sequence[str], url: str = "", seconds: float = FETCH_SECONDS)
         _allowed(url)
     try:
         done = subprocess.run(
-            ("git", *_OPTIONS, *arguments), capture_output=True, text=True, timeout=seconds, env=_environment()
+            ("git", *_OPTIONS, *arguments),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",  # names of branches, and what a server says, are bytes of its own choice
+            timeout=seconds,
+            env=_environment(),
         )
     except subprocess.TimeoutExpired as error:
         raise Trouble("EndpointUnreachable", f"{bare(url)} did not answer git within {seconds:.0f} seconds") from error

@@ -25,6 +25,7 @@ class Bounds:
     inputs: int = 4_096
     outputs: int = 64
     dimension: int = 1 << 31
+    rank: int = 32  # dimensions of one tensor; the product of very many is slow to take, and operators take 8
     name_bytes: int = 512
     metadata_bytes: int = 1 << 20
 

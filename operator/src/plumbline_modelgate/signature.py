@@ -91,6 +91,8 @@ def _tensor(value: ValueInfoProto, what: str, bounds: Bounds, default: tuple[int
 
 def _shape(value: ValueInfoProto, what: str, bounds: Bounds) -> tuple[int, ...]:
     dims = value.type.tensor_type.shape.dim
+    if len(dims) > bounds.rank:
+        raise ModelRefused("Signature", f"{what} {value.name!r} has {len(dims)} dimensions; at most {bounds.rank}")
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else ROWS for dim in dims)
     for dimension in shape:
         if dimension != ROWS and not 1 <= dimension <= bounds.dimension:

@@ -1,6 +1,6 @@
 """Visits every node, attribute and tensor of a graph, and of the graphs inside it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
 from onnx import AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, defs
@@ -105,7 +105,9 @@ def _tensors(tensors: Iterable[TensorProto], where: str, bounds: Bounds) -> None
         _amount(tensor, here)
 
 
-def _dimensions(dims: Iterable[int], where: str, bounds: Bounds) -> None:
+def _dimensions(dims: Sequence[int], where: str, bounds: Bounds) -> None:
+    if len(dims) > bounds.rank:
+        raise ModelRefused("Dimension", f"{where} has {len(dims)} dimensions; at most {bounds.rank} are allowed")
     for dimension in dims:
         if not 0 <= dimension <= bounds.dimension:
             raise ModelRefused("Dimension", f"{where} has a dimension of {dimension}; 0 to {bounds.dimension}")

@@ -45,7 +45,6 @@ class Life:
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     illness: str = ""
-    leading: bool = False
 
     def end(self, illness: str = "") -> None:
         """Begin to stop; with an illness the process ends with an error, so that it is started again."""
@@ -72,7 +71,7 @@ async def run(settings: Settings) -> int:
 
 async def _lead(settings: Settings, life: Life, metrics: Metrics, kube: HttpKube) -> None:
     """Wait for the Lease, then work until stopped."""
-    lacking = await missing(kube, ROOMS, settings.watched)
+    lacking = await missing(kube, ROOMS, settings.watched, settings.lease_namespace)
     if lacking:
         life.end(f"the operator lacks rights: {'; '.join(lacking)}. Install the chart's roles for it")
         return
@@ -131,7 +130,8 @@ def _watched(life: Life, illness: str, work: Coroutine[Any, Any, None]) -> "asyn
             await work
         except Exception:  # whatever ends a task of the machinery ends the process, with its traceback in the log
             log.exception(illness)
-        life.end(illness)
+        if not life.stop.is_set():
+            life.end(illness)
 
     return asyncio.create_task(guarded())
 

@@ -10,6 +10,7 @@ from plumbline_operator.kube.refs import (
     DISRUPTION_BUDGETS,
     EVENTS,
     JOBS,
+    LEASES,
     PODS,
     ROLE_BINDINGS,
     ROLES,
@@ -54,13 +55,14 @@ def needed(rooms: Iterable[Room]) -> list[Right]:
     return rights
 
 
-async def missing(kube: Kube, rooms: Iterable[Room], namespaces: Sequence[str]) -> list[str]:
-    """The needed rights that the operator lacks, in words."""
+async def missing(kube: Kube, rooms: Iterable[Room], namespaces: Sequence[str], lease_namespace: str) -> list[str]:
+    """The needed rights that the operator lacks, in words. `namespaces` empty: the whole cluster."""
+    wanted = [(right, namespace) for right in needed(rooms) for namespace in namespaces or (None,)]
+    wanted += [((verb, LEASES, ""), lease_namespace) for verb in ("get", "create", "update")]
     lacking = []
-    for verb, ref, subresource in needed(rooms):
-        for namespace in namespaces or (None,):
-            if not await kube.may(verb, ref, namespace, subresource):
-                where = f"in namespace {namespace}" if namespace else "in the cluster"
-                what = f"{ref.plural}.{ref.group}".rstrip(".") + (f"/{subresource}" if subresource else "")
-                lacking.append(f"{verb} {what} {where}")
+    for (verb, ref, subresource), namespace in wanted:
+        if not await kube.may(verb, ref, namespace, subresource):
+            where = f"in namespace {namespace}" if namespace else "in the cluster"
+            what = f"{ref.plural}.{ref.group}".rstrip(".") + (f"/{subresource}" if subresource else "")
+            lacking.append(f"{verb} {what} {where}")
     return lacking

@@ -87,13 +87,18 @@ def rolling() -> Manifest:
 
 
 def headless_service(name: str) -> Manifest:
-    """The addresses of a variant's ready pods, and of no others, which is a Service's default."""
+    """The addresses of a variant's pods, ready or not: Envoy asks each one itself, every second.
+
+    A pod that is told to go answers for some seconds more. Were it left out, a variant of one pod would have no address
+    at all until its successor is ready, and requests would fail.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "labels": selector(name)},
         "spec": {
             "clusterIP": "None",
+            "publishNotReadyAddresses": True,
             "selector": selector(name),
             "ports": [{"name": "http", "port": SERVING_PORT, "targetPort": SERVING_PORT, "protocol": "TCP"}],
         },

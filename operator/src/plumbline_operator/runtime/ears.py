@@ -60,15 +60,21 @@ class Ears:
         """One of our objects is as `raw` says, or is gone: wake it and whom it concerns."""
         key = key_of(room, raw)
         if gone:
-            self.heard.pop(key, None)
-            self.metrics.drop(key)
+            self.forget(key)
         else:
             self.heard[key] = int(raw["metadata"].get("resourceVersion", 0))
             self.metrics.show(key, raw)
-        self.links.replace(key, () if gone else room.dependencies(raw))
-        self._labels[Key(key.kind, key.namespace, label_value(key.name))] = key
+            self.links.replace(key, room.dependencies(raw))
+            self._labels[_label_key(key)] = key
         for woken in {key, *self.links.dependents(key), *room.wakes(raw)}:
             self.queue.add(woken)
+
+    def forget(self, key: Key) -> None:
+        """An object is gone. Who depends on it still does, and must be woken by whoever learnt of it."""
+        self.heard.pop(key, None)
+        self._labels.pop(_label_key(key), None)
+        self.metrics.drop(key)
+        self.links.replace(key, ())
 
     def _on_own(self, room: Room) -> Any:
         async def noticed(type: str | None, body: kopf.RawBody, **_: Any) -> None:
@@ -92,6 +98,11 @@ class Ears:
 def key_of(room: Room, raw: Manifest) -> Key:
     """The key of one of our objects."""
     return Key(room.kind.kind, raw["metadata"]["namespace"], raw["metadata"]["name"])
+
+
+def _label_key(key: Key) -> Key:
+    """The key as a child's labels spell it."""
+    return Key(key.kind, key.namespace, label_value(key.name))
 
 
 def _subscribe(registry: kopf.OperatorRegistry, ref: Ref, handler: Any) -> None:

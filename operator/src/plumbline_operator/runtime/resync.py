@@ -6,7 +6,7 @@ list ──► every object is queued, so that a missed event costs at most one 
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from plumbline_operator.kube.errors import KubeError
@@ -36,23 +36,37 @@ class Resync:
             await asyncio.sleep(self.period_seconds)
             try:
                 await self.look()
+                if await self._stays_deaf():
+                    return
             except KubeError as error:
-                log.warning("the resync could not list everything: %s", error)
-                continue
-            if await self._stays_deaf():
-                return
+                log.warning("the resync was cut short: %s", error)
 
     async def look(self) -> None:
-        """List all our objects, queue them, and remember those that no watch has told of yet."""
+        """List all our objects, queue them, and remember those that no watch has told of yet.
+
+        What was heard of before but is listed no more went while no watch told of it: it is forgotten, and who
+        depends on it is woken.
+        """
         self.unheard = {}
+        ghosts = dict(self.ears.heard)
         for room in self.ears.rooms.values():
             for namespace in self.namespaces or (None,):
                 for raw in await self.kube.list(room.kind.ref, namespace):
                     key = key_of(room, raw)
+                    ghosts.pop(key, None)
                     version = int(raw["metadata"]["resourceVersion"])
                     if self.ears.heard.get(key, -1) < version:
                         self.unheard[key] = version
                     self.ears.queue.add(key)
+        self._lay(ghosts)
+
+    def _lay(self, ghosts: Mapping[Key, int]) -> None:
+        """Forget what is gone; an object heard of again since the list began is none."""
+        for key, version in ghosts.items():
+            if self.ears.heard.get(key) == version:
+                for woken in self.ears.links.dependents(key):
+                    self.ears.queue.add(woken)
+                self.ears.forget(key)
 
     async def _stays_deaf(self) -> bool:
         """Whether something that was listed is still unheard of after the grace period."""

@@ -26,9 +26,11 @@ class Workers:
     loop: Loop
     metrics: Metrics
     now: Callable[[], datetime]
+    _draining: bool = False
 
     async def drain(self, seconds: float) -> None:
-        """Return when nothing is in work any more, or after this time."""
+        """Begin nothing more; return when nothing is in work any more, or after this time."""
+        self._draining = True
         deadline = time.monotonic() + seconds
         while True:
             if not self.queue.busy() or time.monotonic() >= deadline:
@@ -36,9 +38,12 @@ class Workers:
             await asyncio.sleep(0.05)
 
     async def work(self) -> None:
-        """Take keys and reconcile them until cancelled."""
+        """Take keys and reconcile them until cancelled, or until drain() was called."""
         while True:
             key = await self.queue.take()
+            if self._draining:
+                self.queue.done(key)  # what is left in the queue is listed again by the next leader
+                return
             self.metrics.queue.set(self.queue.depth())
             started = time.monotonic()
             try:
