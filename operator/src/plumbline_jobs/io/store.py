@@ -95,7 +95,8 @@ class Store:
         digest = digest_of(content) if isinstance(content, bytes) else digest_of_file(content)
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         if size > PUT_LIMIT:
-            raise Refused("UserCode", f"{content!s:.200} has {size} bytes; one object holds at most {PUT_LIMIT}")
+            name = content.name if isinstance(content, Path) else "a document"
+            raise Refused("UserCode", f"{name:.200} has {size} bytes; one object holds at most {PUT_LIMIT}")
         key = layout.blob(self.prefix, digest)
         present = self.size_of(key)
         if present != size:  # another size under a digest is damage, which writing again repairs
@@ -184,6 +185,8 @@ class Store:
             page = self._client.list_objects_v2(Bucket=name, Prefix=prefix, ContinuationToken=after)
         else:
             page = self._client.list_objects_v2(Bucket=name, Prefix=prefix)
+        if "IsTruncated" not in page and "Name" not in page:  # both are part of every listing, even of an empty one
+            raise Trouble("EndpointUnreachable", f"{name}/{prefix}: the server answered something that is no listing")
         found = [(entry["Key"], entry["Size"]) for entry in page.get("Contents", [])]
         return found, page.get("NextContinuationToken", "") if page.get("IsTruncated") else ""
 
