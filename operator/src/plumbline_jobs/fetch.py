@@ -34,6 +34,7 @@ Counts = dict[str, float]
 
 def run(spec: Fetch) -> Answer:
     """Fetch everything. Report: numbers `rows.<input>.<part>`. Raises Refused when a digest or a commit is missing."""
+    _split_fits(spec)
     _settings(spec)
     if spec.code is not None:
         checkout(spec.code.url, spec.code.commit, places.code())
@@ -58,8 +59,19 @@ def _settings(spec: Fetch) -> None:
         (places.inputs() / f"{name}.json").write_text(json.dumps(dict(values), indent=2, sort_keys=True))
 
 
+def _split_fits(spec: Fetch) -> None:
+    """A split that no input obeys would train on rows that were to be kept apart."""
+    names = [snapshot.input for snapshot in spec.snapshots]
+    if spec.split is not None and spec.split.input not in names:
+        raise Refused(
+            "DataUnavailable", f"spec.split.input is {spec.split.input!r}, which is none of the inputs {names}"
+        )
+
+
 def _has_folder(path: str) -> None:
-    if not (places.code() / path).is_dir():
+    """The folder is in the checkout, also after its links are followed."""
+    folder, code = (places.code() / path).resolve(), places.code().resolve()
+    if not folder.is_dir() or not folder.is_relative_to(code):
         raise Refused("DataUnavailable", f"the commit has no folder {path!r}; correct spec.code.path")
 
 
