@@ -107,8 +107,8 @@ class FakeKube:
         self._record("event", EVENTS, sent)
         self.events.append(sent)
 
-    async def may(self, verb: str, ref: Ref, namespace: str | None, subresource: str = "") -> bool:
-        del namespace
+    async def may(self, verb: str, ref: Ref, namespace: str | None, subresource: str = "", name: str = "") -> bool:
+        del namespace, name
         return (verb, f"{ref.plural}/{subresource}" if subresource else ref.plural) not in self.denied
 
     # ---------------------------------------------------------------- what tests and other actors call

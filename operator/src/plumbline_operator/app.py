@@ -71,7 +71,7 @@ async def run(settings: Settings) -> int:
 
 async def _lead(settings: Settings, life: Life, metrics: Metrics, kube: HttpKube) -> None:
     """Wait for the Lease, then work until stopped."""
-    lacking = await missing(kube, ROOMS, settings.watched, settings.lease_namespace)
+    lacking = await missing(kube, ROOMS, settings.watched, (settings.lease_namespace, settings.lease_name))
     if lacking:
         life.end(f"the operator lacks rights: {'; '.join(lacking)}. Install the chart's roles for it")
         return

@@ -55,14 +55,18 @@ def needed(rooms: Iterable[Room]) -> list[Right]:
     return rights
 
 
-async def missing(kube: Kube, rooms: Iterable[Room], namespaces: Sequence[str], lease_namespace: str) -> list[str]:
-    """The needed rights that the operator lacks, in words. `namespaces` empty: the whole cluster."""
-    wanted = [(right, namespace) for right in needed(rooms) for namespace in namespaces or (None,)]
-    wanted += [((verb, LEASES, ""), lease_namespace) for verb in ("get", "create", "update")]
+async def missing(kube: Kube, rooms: Iterable[Room], namespaces: Sequence[str], lease: tuple[str, str]) -> list[str]:
+    """The needed rights that the operator lacks, in words.
+
+    namespaces: empty means the whole cluster. lease: namespace and name; the right to create one cannot be had by name.
+    """
+    wanted = [(right, namespace, "") for right in needed(rooms) for namespace in namespaces or (None,)]
+    wanted += [((verb, LEASES, ""), lease[0], lease[1]) for verb in ("get", "update")]
+    wanted += [(("create", LEASES, ""), lease[0], "")]
     lacking = []
-    for (verb, ref, subresource), namespace in wanted:
-        if not await kube.may(verb, ref, namespace, subresource):
+    for (verb, ref, subresource), namespace, name in wanted:
+        if not await kube.may(verb, ref, namespace, subresource, name):
             where = f"in namespace {namespace}" if namespace else "in the cluster"
             what = f"{ref.plural}.{ref.group}".rstrip(".") + (f"/{subresource}" if subresource else "")
-            lacking.append(f"{verb} {what} {where}")
+            lacking.append(f"{verb} {what}{f' {name}' if name else ''} {where}")
     return lacking

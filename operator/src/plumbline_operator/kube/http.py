@@ -109,9 +109,11 @@ class HttpKube:
         """Create or, for a repeated one, patch an events.k8s.io/v1 Event."""
         await self._apply("event", EVENTS, manifest, MANAGER)
 
-    async def may(self, verb: str, ref: Ref, namespace: str | None, subresource: str = "") -> bool:
-        """Whether the operator itself is allowed to do this (SelfSubjectAccessReview)."""
+    async def may(self, verb: str, ref: Ref, namespace: str | None, subresource: str = "", name: str = "") -> bool:
+        """Whether the operator itself is allowed to do this (SelfSubjectAccessReview); `name` empty: to every one."""
         wanted = {"verb": verb, "group": ref.group, "resource": ref.plural, "subresource": subresource}
+        if name:
+            wanted["name"] = name
         if namespace is not None:
             wanted["namespace"] = namespace
         body = {

@@ -33,5 +33,5 @@ class Kube(Reader, Protocol):
     async def event(self, manifest: Manifest) -> None:
         """Create or, for a repeated one, patch an events.k8s.io/v1 Event."""
 
-    async def may(self, verb: str, ref: Ref, namespace: str | None, subresource: str = "") -> bool:
-        """Whether the operator itself is allowed to do this (SelfSubjectAccessReview)."""
+    async def may(self, verb: str, ref: Ref, namespace: str | None, subresource: str = "", name: str = "") -> bool:
+        """Whether the operator itself is allowed to do this (SelfSubjectAccessReview); `name` empty: to every one."""
