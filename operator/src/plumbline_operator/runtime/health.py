@@ -29,8 +29,8 @@ class HealthServer:
         app = web.Application()
         app.add_routes(
             [
-                web.get("/healthz", lambda request: _probe(self.sick)),
-                web.get("/readyz", lambda request: _probe(self.unready)),
+                web.get("/healthz", self._health),
+                web.get("/readyz", self._readiness),
                 web.get("/metrics", self._scrape),
             ]
         )
@@ -43,12 +43,17 @@ class HealthServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
+    async def _health(self, request: web.Request) -> web.Response:
+        return _probe(self.sick())
+
+    async def _readiness(self, request: web.Request) -> web.Response:
+        return _probe(self.unready())
+
     async def _scrape(self, request: web.Request) -> web.Response:
         return web.Response(
             body=generate_latest(self.metrics.registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
         )
 
 
-async def _probe(trouble: Trouble) -> web.Response:
-    text = trouble()
-    return web.Response(status=503 if text else 200, text=text or "ok")
+def _probe(trouble: str) -> web.Response:
+    return web.Response(status=503 if trouble else 200, text=trouble or "ok")
