@@ -27,6 +27,11 @@ class Call:
         return self.method in WRITES and self.resource not in REVIEWS
 
     @property
+    def disturbs(self) -> bool:
+        """Whether it ends silence: every change but the leader's heartbeat."""
+        return self.changes and self.resource != "leases"
+
+    @property
     def counted(self) -> bool:
         """Whether it is one of the writes that have a number."""
         return self.method in WRITES and self.resource not in UNCOUNTED

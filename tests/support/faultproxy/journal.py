@@ -44,7 +44,7 @@ class Journal:
             lines.write(entry.line() + "\n")
 
     def changed(self) -> None:
-        """A change is on its way to the API server now."""
+        """A change other than a heartbeat is on its way to the API server now."""
         self.changed_at = time.monotonic()
 
     def quiet_seconds(self) -> float:

@@ -95,7 +95,8 @@ class FaultProxy:
         entry = Entry(time.time(), call, self._count if call.counted else 0, body=_parsed(body))
         if self._is_here(entry, "before"):
             return self._die(request, entry)
-        self.journal.changed()
+        if call.disturbs:
+            self.journal.changed()
         work = asyncio.create_task(self._exchange(request, body))
         self._forwarding.add(work)
         work.add_done_callback(lambda done: self._note(done, entry))

@@ -1,0 +1,1 @@
+"""The golden path under faults: crashes at every write, a troubled API server, lost watch events."""

@@ -1,0 +1,29 @@
+"""An API server with our kinds, and somebody who plays kubelet on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from plumbline_operator.crdgen import definition
+from plumbline_operator.rooms import ROOMS
+from tests.faults.cases import LIMIT_SECONDS, Ground
+from tests.support.cluster import start
+from tests.support.pod_actor import PodActor
+
+
+@contextmanager
+def ground(name: str, folder: Path, limit: float = LIMIT_SECONDS) -> Iterator[Ground]:
+    """A Bed A of this name, gone at the end. `limit`: seconds from a restart to the reference state."""
+    cluster = start(bed="A", name=name)
+    try:
+        text = yaml.safe_dump_all([definition(room.kind) for room in ROOMS])
+        cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        with PodActor(cluster.kubeconfig):
+            yield Ground(cluster, folder, limit)
+    finally:
+        cluster.stop()

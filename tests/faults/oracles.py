@@ -1,0 +1,113 @@
+"""What must hold in every run, whatever was done to it. Each oracle gives its complaints; none is good."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from plumbline_operator.kube.refs import ref_of
+from plumbline_operator.model.meta import Manifest
+from plumbline_operator.rooms import ROOMS
+from tests.faults.lane import Lane
+from tests.support.faultproxy import Entry
+from tests.support.worlds import ready_of
+
+OUR_KINDS = frozenset(room.kind.kind for room in ROOMS)
+CREATED = 201
+
+
+async def complaints(lane: Lane, objects: list[Manifest]) -> list[str]:
+    """Everything that is wrong with a run that has ended."""
+    entries = lane.proxy.journal.entries
+    return [
+        *doubled_jobs(entries),
+        *orphans(objects),
+        *odd_weights(entries, objects),
+        *foreign_specs(entries),
+        *await changed_specs(lane),
+        *undecided(objects),
+        *log_errors(lane.logs()),
+    ]
+
+
+def doubled_jobs(entries: Iterable[Entry]) -> list[str]:
+    """A Job's name is its attempt: made twice, the work was done twice."""
+    made = Counter(one.call.name for one in entries if one.call.resource == "jobs" and one.code == CREATED)
+    return [f"Job {name} was made {number} times" for name, number in made.items() if number > 1]
+
+
+def orphans(objects: Iterable[Manifest]) -> list[str]:
+    """Jobs that stay when all is done, and children whose owner is not there."""
+    everything = list(objects)
+    alive = {one["metadata"]["uid"] for one in everything}
+    lines = [f"Job {one['metadata']['name']} is left over" for one in everything if one["kind"] == "Job"]
+    for one in everything:
+        for owner in one["metadata"].get("ownerReferences", ()):
+            if owner["uid"] not in alive:
+                lines.append(f"{one['kind']} {one['metadata']['name']} has lost its owner {owner['name']}")
+    return lines
+
+
+def odd_weights(entries: Iterable[Entry], objects: Iterable[Manifest]) -> list[str]:
+    """Routes and statuses whose weights do not make up the whole."""
+    seen = [one.body for one in entries if isinstance(one.body, dict)]
+    lines = []
+    for one in [*seen, *objects]:
+        weights = _weights(one)
+        if weights and sum(weights) != 100:
+            lines.append(f"{one['kind']} {one['metadata']['name']} has weights {weights}")
+    return lines
+
+
+def foreign_specs(entries: Iterable[Entry]) -> list[str]:
+    """Writes of ours to the specs of users' kinds."""
+    own = {room.kind.ref.plural for room in ROOMS} - {"datasetsnapshots", "modelversions"}
+    bad = [one for one in entries if one.call.changes and one.call.resource in own and one.call.subresource != "status"]
+    return [f"the operator wrote {one.call.method} {one.call.place}" for one in bad]
+
+
+async def changed_specs(lane: Lane) -> list[str]:
+    """Users' objects that are not as their users wrote them."""
+    lines = []
+    for one in lane.written:
+        live = await lane.kube.get(ref_of(one), lane.namespace, one["metadata"]["name"])
+        if live is None or live["spec"] != one["spec"]:
+            lines.append(f"the spec of {one['kind']} {one['metadata']['name']} was changed")
+    return lines
+
+
+def undecided(objects: Iterable[Manifest]) -> list[str]:
+    """Objects that are neither Ready nor Stalled, or do not say why."""
+    lines = []
+    for one in objects:
+        if one["kind"] not in OUR_KINDS:
+            continue
+        conditions = {c["type"]: c for c in one.get("status", {}).get("conditions", ())}
+        deciding = [conditions[t] for t in ("Ready", "Stalled") if conditions.get(t, {}).get("status") == "True"]
+        if not deciding or not all(c.get("reason") and c.get("message") for c in deciding):
+            lines.append(f"{one['kind']} {one['metadata']['name']} is neither Ready nor Stalled: {ready_of(one)}")
+    return lines
+
+
+def log_errors(log: str) -> list[str]:
+    """Tracebacks, lines at error level, and lines that are no JSON, but for one cut off by a kill."""
+    lines = []
+    for line in log.splitlines():
+        try:
+            said = json.loads(line)
+        except ValueError:
+            if not line.startswith('{"time"'):
+                lines.append(f"the operator wrote {line[:200]!r}")
+            continue
+        if said["level"] in ("error", "critical") or "exception" in said:
+            lines.append(f"the operator logged {said['message'][:200]!r} {said.get('exception', '')[-600:]}")
+    return lines
+
+
+def _weights(one: Manifest) -> list[int]:
+    if one.get("kind") == "ConfigMap" and "routes.json" in one.get("data", {}):
+        routes: dict[str, Any] = json.loads(one["data"]["routes.json"])
+        return [backend["weight"] for backend in routes["backends"]]
+    return list((one.get("status") or {}).get("weights", {}).values()) if one.get("kind") == "ModelDeployment" else []
