@@ -62,6 +62,11 @@ class Lake:
         keys = [one["Key"] for one in found]
         return {key: self.s3.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys}
 
+    def clear(self) -> None:
+        """Removes everything that Plumbline wrote."""
+        for key in self.objects():
+            self.s3.delete_object(Bucket=self.name, Key=key)
+
     def blob(self, digest: str) -> bytes:
         """The bytes stored under a digest."""
         return self.objects()[layout.blob(PREFIX, digest)]

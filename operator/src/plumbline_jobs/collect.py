@@ -68,7 +68,9 @@ def _artifacts(out: Path) -> Iterator[Path]:
             if stat.S_ISDIR(status.st_mode):
                 continue
             if not stat.S_ISREG(status.st_mode):
-                raise Refused("UserCode", f"{path} is a link or special file; write a copy of its content instead")
+                raise _special(path)
+            if not _is_text(name):
+                raise Refused("UserCode", f"{path}: its name is not UTF-8; rename it")
             count, size = count + 1, size + status.st_size
             if count > MAX_FILES or size > MAX_BYTES:
                 raise Refused("UserCode", f"{out} holds more than {MAX_FILES} files or {MAX_BYTES >> 30} GiB")
@@ -82,7 +84,7 @@ def _stored(store: Store, out: Path, path: Path) -> FileEntry:
 
 def _signature(path: Path) -> Signature | None:
     """The model's inputs and outputs; None when the run left no model. Raises Refused when it may not be served."""
-    if not path.exists():
+    if not _lies(path):
         return None
     try:
         return check_file(path)
@@ -92,14 +94,16 @@ def _signature(path: Path) -> Signature | None:
 
 def _metrics(path: Path) -> dict[str, float]:
     """What metrics.json claims. Raises Refused for what is no finite number."""
-    if not path.exists():
+    if not _lies(path):
         return {}
     try:
         found = json.loads(_note(path))["metrics"]
-        numbers = {str(name): float(value) for name, value in found.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        numbers = {name: float(value) for name, value in found.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         example = '{"metrics": {"auc": 0.71}}'
-        raise Refused("UserCode", f"{METRICS} cannot be read as {example}: {error}") from error
+        raise Refused("UserCode", f"{METRICS} cannot be read as {example}: {str(error)[:200]}") from error
+    if not all(_is_text(name) for name in numbers):
+        raise Refused("UserCode", f"{METRICS}: the name of a metric is not UTF-8; rename it")
     bad = [name for name, value in numbers.items() if not math.isfinite(value)]
     if bad:
         raise Refused(
@@ -137,30 +141,55 @@ def _record(spec: Collect, lock: str | None) -> RunRecord:
 
 def _packages(path: Path) -> dict[str, str]:
     """Name → version of the training image's Python packages; empty where there is no Python."""
-    if not path.exists():
+    if not _lies(path):
         return {}
     try:
         found: Any = json.loads(_note(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         log("package note unreadable")
         return {}
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: version for name, version in found.items() if _is_text(name) and _is_text(version)}
 
 
 def _hardware(path: Path) -> dict[str, str]:
     """What the launcher noted of the machine."""
-    if not path.exists():
+    if not _lies(path):
         return {}
     pairs = (line.partition("\t") for line in _note(path).splitlines())
     return {name: value.strip() for name, _, value in pairs if value.strip()}
 
 
 def _note(path: Path) -> str:
-    """A small text file. Training code owns the folder, so nothing about it is taken for granted."""
-    status = path.lstat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_NOTE:
-        raise Refused("UserCode", f"{path} is no regular file of at most {MAX_NOTE >> 20} MiB")
+    """A small text file, which training code may have written where our own notes belong."""
+    size = path.lstat().st_size
+    if size > MAX_NOTE:
+        raise Refused("UserCode", f"{path} has {size} bytes; at most {MAX_NOTE} are read")
     return path.read_text(errors="replace")
+
+
+def _lies(path: Path) -> bool:
+    """Whether a file lies there. Training code owns the folder, so a link, folder or pipe is Refused."""
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not stat.S_ISREG(mode):
+        raise _special(path)
+    return True
+
+
+def _special(path: Path) -> Refused:
+    return Refused("UserCode", f"{path} is a link, folder or special file; write an ordinary file there instead")
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can be written into a document. File names and JSON escapes can hold halves of characters."""
+    try:
+        return isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _lock(spec: Collect) -> str | None:

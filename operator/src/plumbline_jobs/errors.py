@@ -15,9 +15,10 @@ class JobError(Exception):
     outcome: Outcome
 
     def __init__(self, reason: str, message: str, verdicts: Sequence[TestVerdict] = ()) -> None:
-        super().__init__(message)
+        # Names of files and libraries' words can hold bytes that are no text, which no report could carry.
+        self.message = message.encode(errors="replace").decode()
+        super().__init__(self.message)
         self.reason = reason
-        self.message = message
         self.verdicts = tuple(verdicts)
 
 
