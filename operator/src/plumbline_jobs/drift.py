@@ -28,6 +28,7 @@ from plumbline_jobs.snapshot import Rows, model_manifest, profile_of, snapshot_m
 EVERY_INPUT = "*"
 PREDICTION = "prediction"
 REPORTED = 20  # values in the report, which holds 4,096 bytes; the page and the full result have all of them
+REPORTED_BYTES = 1200  # of their names, which may be long
 
 
 def run(spec: Drift) -> Answer:
@@ -131,16 +132,28 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Series | None:
 
 def _answer(spec: Drift, store: Store, rows: int, found: Sequence[Comparison]) -> Answer:
     digest = store.put_blob(page(spec, rows, found).encode())
+    return Answer(report_of(rows, digest, found), {"histograms": [one.plain() for one in found]})
+
+
+def report_of(rows: int, page_digest: str, found: Sequence[Comparison]) -> Report:
+    """The short answer: the number of rows, the largest values, and the verdicts, worst first."""
     listed = worst_first(found)
-    judged = {one.name: one.psi for one in listed if one.psi is not None and one.verdict != "Inconclusive"}
-    numbers = {"rows": float(rows)} | {f"psi.{name}": value for name, value in list(judged.items())[:REPORTED]}
-    report = Report(
+    return Report(
         outcome=Outcome.DONE,
-        digests={"report": digest},
-        numbers=numbers,
+        digests={"report": page_digest},
+        numbers={"rows": float(rows)} | _largest(listed),
         verdicts=tuple(_verdict(one) for one in listed),
     )
-    return Answer(report, {"histograms": [one.plain() for one in found]})
+
+
+def _largest(listed: Sequence[Comparison]) -> dict[str, float]:
+    """`psi.<feature>` of the first judged ones, as many as leave room for the rest of the report."""
+    judged = [(f"psi.{one.name}", one.psi) for one in listed if one.verdict != "Inconclusive"]
+    numbers: dict[str, float] = {}
+    for name, value in judged[:REPORTED]:
+        if value is not None and sum(len(known.encode()) for known in (*numbers, name)) <= REPORTED_BYTES:
+            numbers[name] = value
+    return numbers
 
 
 def _verdict(one: Comparison) -> TestVerdict:
