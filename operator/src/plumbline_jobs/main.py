@@ -85,12 +85,17 @@ def _kept(spec: RunSpec | None, answer: Answer) -> Report:
     try:
         digest = keep(Store.connect(spec.storage), spec.owner, spec.verb, answer)
     except JobError as error:
-        log("result not stored", reason=error.reason)
-        if answer.report.outcome is Outcome.DONE:
-            return _failed(error).report
-        return answer.report
+        return _not_kept(answer, _failed(error))
+    except Exception as error:  # noqa: BLE001 - as in main: the answer must reach the operator
+        return _not_kept(answer, _crashed(error))
     log("result stored", digest=digest)
     return answer.report
+
+
+def _not_kept(answer: Answer, why: Answer) -> Report:
+    """A success that could not be stored is none; a refusal stays what it is."""
+    log("result not stored", reason=why.report.reason)
+    return why.report if answer.report.outcome is Outcome.DONE else answer.report
 
 
 def _tell(report: Report) -> None:
