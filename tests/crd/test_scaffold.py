@@ -38,34 +38,46 @@ def python(tree: Path, *arguments: str) -> None:
     assert done.returncode == 0, f"python {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
 
 
-def test_a_new_room_passes_its_tests_and_is_entered_everywhere(tree: Path) -> None:
-    made = scaffold(tree, "FeatureView")
-    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/rooms/featureview")
+# One name sorts before `Reason`, the other behind it.
+@pytest.mark.parametrize("name", ["ProbeOfScaffold", "ScaffoldProbe"])
+def test_a_new_room_passes_its_tests_and_is_entered_everywhere(tree: Path, name: str) -> None:
+    made = scaffold(tree, name)
+    python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/rooms/{name.lower()}")
     python(tree, "-m", "plumbline_operator.crdgen", "verify")
     python(tree, "-m", "plumbline_operator.refgen", "verify")
     touched = [*made, Path("operator/src/plumbline_operator/rooms/__init__.py")]
     python(tree, "-m", "ruff", "check", "--no-cache", *map(str, touched))
     python(tree, "-m", "ruff", "format", "--no-cache", "--check", *map(str, touched))
-    definition = yaml.safe_load((tree / "crds/plumbline.dev_featureviews.yaml").read_text())
-    assert definition["spec"]["names"]["kind"] == "FeatureView"
+    definition = yaml.safe_load((tree / f"crds/plumbline.dev_{name.lower()}s.yaml").read_text())
+    assert definition["spec"]["names"]["kind"] == name
     listed = yaml.safe_load((tree / "crds/kustomization.yaml").read_text())["resources"]
     assert listed == sorted(path.name for path in (tree / "crds").glob("plumbline.dev_*.yaml"))
 
 
 def test_the_operator_and_people_get_their_rights_on_a_new_kind(tree: Path) -> None:
-    scaffold(tree, "featureview")
     templates = tree / "charts/plumbline/templates"
-    rules = (templates / "operator-role.yaml").read_text()
-    assert rules.count("driftmonitors, featureviews]") == 1
-    assert rules.count("driftmonitors/status, featureviews/status]") == 1
-    assert "driftmonitors, featureviews]" in (templates / "people.yaml").read_text()
-
-
-def test_only_lists_of_all_kinds_grow() -> None:
-    text = "resources: [a, b]\nresources: [a]\nresources: [a/status, b/status]\n"
-    assert with_kind(text, ["a", "b"], "c") == "resources: [a, b, c]\nresources: [a]\n" + (
-        "resources: [a/status, b/status, c/status]\n"
+    names = ("operator-role.yaml", "people.yaml")
+    before = {name: (templates / name).read_text().splitlines() for name in names}
+    scaffold(tree, "scaffoldprobe")
+    new = {name: set((templates / name).read_text().splitlines()) - set(before[name]) for name in names}
+    assert all(
+        "scaffoldprobes]" in line or "scaffoldprobes/status]" in line for lines in new.values() for line in lines
     )
+    assert {name: len(lines) for name, lines in new.items()} == dict.fromkeys(names, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "grown"),
+    [
+        ("[a, approvals]", "[a, approvals, c]"),
+        ("[a/status, approvals/status]", "[a/status, approvals/status, c/status]"),
+        ("[a]", "[a, c]"),
+        ("[approvals]", "[approvals]"),
+        ("[a, b, approvals]", "[a, b, approvals]"),
+    ],
+)
+def test_only_lists_of_all_kinds_or_of_those_people_write_grow(line: str, grown: str) -> None:
+    assert with_kind(f"resources: {line}\n", ["a", "approvals"], "c") == f"resources: {grown}\n"
 
 
 def test_names_follow_from_the_one_that_is_given() -> None:

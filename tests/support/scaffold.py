@@ -22,6 +22,7 @@ CHART_FOLDER = Path("charts/plumbline/templates")
 CRDS_FOLDER = Path("crds")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{1,39}")  # 63 characters of a DNS label, less a plural and a group's dot
 SHORT_LETTERS = 6
+DECIDED_APART = frozenset({"datasetsnapshots", "modelversions", "approvals"})  # who writes these is a matter of its own
 
 API = '''"""$kind: what it is, in one line."""
 
@@ -84,7 +85,7 @@ from datetime import datetime
 
 from plumbline_operator.model.attempts import conditions_for, written
 from plumbline_operator.model.plan import Plan
-from plumbline_operator.rooms.$room.api import $kind, Reason
+from plumbline_operator.rooms.$room.api import $imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +220,10 @@ def scaffold(root: Path, given: str) -> list[Path]:
 
 
 def with_kind(text: str, present: list[str], plural: str) -> str:
-    """A chart's template in which every list of all our kinds, or of all their statuses, has one more."""
-    for suffix in ("", "/status"):
-        whole = ", ".join(f"{one}{suffix}" for one in present)
+    """A chart's template in which every list of all our kinds, their statuses or those people write has one more."""
+    editable = [one for one in present if one not in DECIDED_APART]
+    for kinds, suffix in ((present, ""), (present, "/status"), (editable, "")):
+        whole = ", ".join(f"{one}{suffix}" for one in kinds)
         text = text.replace(f"[{whole}]", f"[{whole}, {plural}{suffix}]")
     return text
 
@@ -249,6 +251,7 @@ def _texts(naming: Naming) -> dict[Path, str]:
         tests / "test_api.py": TEST_API,
     }
     words = {"kind": naming.kind, "room": naming.room, "plural": naming.plural, "short": naming.short}
+    words["imported"] = ", ".join(sorted((naming.kind, "Reason"), key=str.lower))
     return {path: Template(text).substitute(words) for path, text in templates.items()}
 
 
