@@ -10,20 +10,21 @@ import yaml
 
 from plumbline_operator.crdgen import definition
 from plumbline_operator.rooms import ROOMS
-from tests.faults.cases import LIMIT_SECONDS, Ground
+from tests.faults.cases import LIMIT_SECONDS, QUIET_SECONDS, Ground
 from tests.support.cluster import start
 from tests.support.pod_actor import PodActor
 
 
 @contextmanager
-def ground(name: str, folder: Path, limit: float = LIMIT_SECONDS) -> Iterator[Ground]:
-    """A Bed A of this name, gone at the end. `limit`: seconds from a restart to the reference state."""
+def ground(name: str, folder: Path, limit: float = LIMIT_SECONDS, quiet: float = QUIET_SECONDS) -> Iterator[Ground]:
+    """A Bed A of this name, gone at the end. `limit`: seconds from a restart to the reference state; `quiet`: of
+    silence that must follow."""
     cluster = start(bed="A", name=name)
     try:
         text = yaml.safe_dump_all([definition(room.kind) for room in ROOMS])
         cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         with PodActor(cluster.kubeconfig):
-            yield Ground(cluster, folder, limit)
+            yield Ground(cluster, folder, limit, quiet)
     finally:
         cluster.stop()

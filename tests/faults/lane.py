@@ -29,7 +29,7 @@ from tests.support.worlds import ready_of
 
 NAMESPACES = Ref("", "v1", "namespaces", "Namespace", namespaced=False)
 LEASE = "plumbline-operator"
-POLL_SECONDS = 0.3
+POLL_SECONDS = 0.5
 
 
 class Late(Exception):
@@ -107,7 +107,7 @@ class Lane:
         """Whether everything that users wrote is Ready: a cheap question, before states are compared."""
         if not any(one["kind"] == "Approval" for one in self.written):
             return False
-        for one in self.written:
+        for one in reversed(self.written):  # what comes last on the path, first
             live = await self.kube.get(ref_of(one), self.namespace, one["metadata"]["name"])
             if live is None or ready_of(live)[0] != "True":
                 return False

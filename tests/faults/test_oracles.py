@@ -1,0 +1,80 @@
+"""The oracles complain when they should: an oracle that cannot fail proves nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from plumbline_operator.model.meta import Manifest
+from plumbline_operator.rooms.connection.api import KIND as CONNECTION
+from tests.faults import oracles
+from tests.faults.state import differences, masked
+from tests.support.faultproxy import Call, Entry
+from tests.support.worlds import not_ready, raw, ready, thing
+
+ROUTES = {"backends": [{"variant": "a", "weight": 60}, {"variant": "b", "weight": 30}]}
+
+
+def made(resource: str, name: str, *, code: int = 201, subresource: str = "", body: Any = None) -> Entry:
+    """A write of the operator's, answered."""
+    return Entry(0.0, Call("PATCH", resource, "team", name, subresource), 1, code, body=body)
+
+
+def connection(name: str = "lake") -> Manifest:
+    return raw(CONNECTION, name, {"git": {"url": "https://git.example.com/x.git"}})
+
+
+def test_a_job_made_twice_is_told_and_one_changed_is_not() -> None:
+    once = [made("jobs", "a"), made("jobs", "a", code=200), made("jobs", "b")]
+    assert oracles.doubled_jobs(once) == []
+    assert oracles.doubled_jobs([*once, made("jobs", "b")]) == ["Job b was made 2 times"]
+
+
+def test_leftover_jobs_and_children_without_owner_are_told() -> None:
+    owner = {"kind": "Connection", "name": "lake", "uid": "connection-lake"}
+    child = thing("v1", "ConfigMap", "c", ownerReferences=[owner])
+    assert oracles.orphans([connection(), child]) == []
+    assert oracles.orphans([child]) == ["ConfigMap c has lost its owner lake"]
+    assert oracles.orphans([thing("batch/v1", "Job", "j")]) == ["Job j is left over"]
+
+
+def test_weights_that_are_not_the_whole_are_told_in_writes_and_in_the_end() -> None:
+    odd = thing("v1", "ConfigMap", "r", {"data": {"routes.json": json.dumps(ROUTES)}})
+    assert oracles.odd_weights([made("configmaps", "r", body=odd)], []) == ["ConfigMap r has weights [60, 30]"]
+    status = thing("plumbline.dev/v1alpha1", "ModelDeployment", "d", {"status": {"weights": {"a": 99}}})
+    assert oracles.odd_weights([], [status]) == ["ModelDeployment d has weights [99]"]
+    status["status"]["weights"]["b"] = 1
+    assert oracles.odd_weights([], [status]) == []
+
+
+def test_a_write_to_a_users_spec_is_told_and_one_to_a_status_is_not() -> None:
+    assert oracles.foreign_specs([made("datasets", "d", subresource="status"), made("modelversions", "v")]) == []
+    assert oracles.foreign_specs([made("datasets", "d")]) == ["the operator wrote PATCH datasets/d"]
+
+
+def test_an_object_that_does_not_say_where_it_stands_is_told() -> None:
+    assert oracles.undecided([ready(connection())]) == []
+    waiting = not_ready(connection(), "Verifying")
+    assert oracles.undecided([waiting]) == ["Connection lake is neither Ready nor Stalled: ('False', 'Verifying')"]
+
+
+def test_tracebacks_and_errors_are_told_and_a_line_cut_by_a_kill_is_not() -> None:
+    fine = json.dumps({"time": "t", "level": "warning", "message": "m"})
+    assert oracles.log_errors(f'{fine}\n{{"time": "20') == []
+    trouble = json.dumps({"time": "t", "level": "warning", "message": "m", "exception": "Traceback"})
+    assert len(oracles.log_errors(f"{trouble}\nTraceback (most recent call last):")) == 2
+
+
+def test_states_of_two_runs_are_equal_but_for_names_that_depend_on_the_run() -> None:
+    first, second = (snapshot(space, digest) for space, digest in (("faults-1", "a"), ("faults-2", "b")))
+    assert differences(masked(first, "faults-1"), masked(second, "faults-2")) == []
+    second[0]["spec"]["other"] = "sha256:" + "c" * 64
+    lines = differences(masked(first, "faults-1"), masked(second, "faults-2"))
+    assert lines == ['.DatasetSnapshot/s-#1.spec.other: "sha256:#3" instead of "sha256:#2"']
+
+
+def snapshot(space: str, letter: str) -> list[Manifest]:
+    """An object whose digests and places depend on the run."""
+    digest = letter * 64
+    spec = {"digest": f"sha256:{digest}", "other": f"sha256:{digest}", "key": f"{space}/{letter * 2}/{digest}"}
+    return [thing("plumbline.dev/v1alpha1", "DatasetSnapshot", f"s-{letter * 8}", {"spec": spec})]
