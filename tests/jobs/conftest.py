@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import boto3
@@ -11,6 +12,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.jobs.lake import Lake
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture(scope="session")
@@ -23,19 +27,24 @@ def s3_endpoint() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture
-def lake(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Lake:
-    """A fresh bucket, with credentials in the environment as a Job's pod has them."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "access")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    client = boto3.client(
+@pytest.fixture(scope="session")
+def s3(s3_endpoint: str) -> S3Client:
+    """A client of that server, as a tenant has one."""
+    return boto3.client(
         "s3",
         endpoint_url=s3_endpoint,
         region_name="us-east-1",
         aws_access_key_id="access",
         aws_secret_access_key="secret",
     )
-    return Lake(client, s3_endpoint, f"lake-{uuid4().hex}")
+
+
+@pytest.fixture
+def lake(s3: S3Client, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A fresh bucket, with credentials in the environment as a Job's pod has them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "access")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    return Lake(s3, s3_endpoint, f"lake-{uuid4().hex}")
 
 
 @pytest.fixture
