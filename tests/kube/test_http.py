@@ -137,13 +137,22 @@ async def test_children_are_applied_server_side_by_force_under_our_name(server: 
 
 
 async def test_a_status_goes_to_its_subresource_under_its_own_manager(server: Server, kube: HttpKube) -> None:
-    await kube.apply_status(DATASETS, {"metadata": {"namespace": "team", "name": "d", "uid": "u"}, "status": {}})
+    await kube.apply_status(
+        DATASETS, {"metadata": {"namespace": "team", "name": "d", "resourceVersion": "5"}, "status": {}}
+    )
     (asked,) = server.requests
     assert asked["path"] == "/apis/plumbline.dev/v1alpha1/namespaces/team/datasets/d/status"
     assert asked["query"]["fieldManager"] == STATUS_MANAGER
 
 
-async def test_a_status_without_a_uid_is_never_sent(server: Server, kube: HttpKube) -> None:
+async def test_a_status_of_what_is_gone_is_a_conflict(server: Server, kube: HttpKube) -> None:
+    server.answer = status(404)
+    meta = {"namespace": "team", "name": "d", "resourceVersion": "5"}
+    with pytest.raises(Conflict):
+        await kube.apply_status(DATASETS, {"metadata": meta, "status": {}})
+
+
+async def test_a_status_without_the_version_that_was_read_is_never_sent(server: Server, kube: HttpKube) -> None:
     with pytest.raises(KeyError):
         await kube.apply_status(DATASETS, {"metadata": {"namespace": "team", "name": "d"}, "status": {}})
     assert server.requests == []

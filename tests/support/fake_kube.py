@@ -86,8 +86,9 @@ class FakeKube:
         sent = _clean(manifest)
         place = self._record("apply_status", ref, sent)
         live = self._objects.get(place)
-        if live is None or live["metadata"]["uid"] != sent["metadata"]["uid"]:
-            raise Conflict("apply_status", str(place), 409, "Precondition failed: UID in precondition does not match")
+        version = sent["metadata"]["resourceVersion"]
+        if live is None or live["metadata"]["resourceVersion"] != version:
+            raise Conflict("apply_status", str(place), 409, "the object has been modified")
         intent = {"status": sent.get("status", {})}
         after = self._merged(place, STATUS_MANAGER, live, intent)
         after["metadata"]["managedFields"] = _managed(intent)

@@ -85,9 +85,17 @@ class HttpKube:
         return await self._apply("apply", ref, manifest, MANAGER)
 
     async def apply_status(self, ref: Ref, manifest: Manifest) -> Manifest:
-        """Server-side apply of `status` under our status manager; raises KeyError without `metadata.uid`."""
-        _ = manifest["metadata"]["uid"]  # without it, an apply could bring a deleted object back to life
-        return await self._apply("apply_status", ref, manifest, STATUS_MANAGER, subresource="status")
+        """Server-side apply of `status` under our status manager; raises KeyError without `metadata.resourceVersion`.
+
+        Conflict when the object has changed, or is gone, since it was read with that version.
+        """
+        _ = manifest["metadata"]["resourceVersion"]
+        try:
+            return await self._apply("apply_status", ref, manifest, STATUS_MANAGER, subresource="status")
+        except Refused as exc:
+            if exc.code == 404:
+                raise Conflict(exc.verb, exc.what, exc.code, exc.message) from exc
+            raise
 
     async def delete(self, ref: Ref, namespace: str, name: str, uid: str) -> None:
         """Delete the object with this uid, children in the background; gone or created again is fine."""

@@ -25,7 +25,10 @@ class Kube(Reader, Protocol):
         """Server-side apply under our field manager, forced for the fields sent."""
 
     async def apply_status(self, ref: Ref, manifest: Manifest) -> Manifest:
-        """Server-side apply of `status` under our status manager; `metadata.uid` is required, so the dead stay dead."""
+        """Server-side apply of `status` under our status manager, as read with `metadata.resourceVersion` (required).
+
+        A uid would not do: on a status, the API server ignores one that does not match.
+        """
 
     async def delete(self, ref: Ref, namespace: str, name: str, uid: str) -> None:
         """Delete the object with this uid, children in the background; gone or created again is fine."""

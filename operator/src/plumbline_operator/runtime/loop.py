@@ -92,7 +92,7 @@ class Loop:
         """Write the status if it differs from the stored one; conditions of other managers are not ours to compare."""
         if same_status(status, raw):
             return
-        meta = {k: raw["metadata"][k] for k in ("name", "namespace", "uid")}
+        meta = {k: raw["metadata"][k] for k in ("name", "namespace", "uid", "resourceVersion")}
         manifest = {"apiVersion": raw["apiVersion"], "kind": raw["kind"], "metadata": meta, "status": dict(status)}
         await self.kube.apply_status(ref_of(raw), manifest)
 
