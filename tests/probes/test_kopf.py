@@ -192,7 +192,9 @@ async def test_what_is_not_ours_does_not_cross_the_wire(bench: Bench) -> None:
 
 async def test_tasks_that_were_started_before_kopf_survive_its_end(bench: Bench) -> None:
     older = asyncio.create_task(asyncio.Event().wait())
-    async with bench.listening():
+    await bench.create("first", labels=marked())
+    async with bench.listening() as heard:
+        await heard.until((None, "first"))  # it is wholly up; one that is stopped while it looks around leaks sockets
         assert not older.done()
     assert not older.done()
     older.cancel()

@@ -118,6 +118,13 @@ async def test_missing_rights_name_the_namespace_when_few_are_watched() -> None:
     assert "create jobs.batch in namespace a; create jobs.batch in namespace b" in life.illness
 
 
+async def test_a_missing_right_on_the_lease_names_the_lease() -> None:
+    kube, life = FakeKube(), Life()
+    kube.denied = {("update", "leases")}
+    await app._lead(settings(), life, Metrics(), kube)
+    assert "update leases.coordination.k8s.io plumbline-operator in namespace plumbline-system" in life.illness
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_signals_stop_it_without_an_illness(number: signal.Signals) -> None:
     loop, life = asyncio.get_running_loop(), Life()
