@@ -71,7 +71,13 @@ async def run(settings: Settings) -> int:
 
 async def _lead(settings: Settings, life: Life, metrics: Metrics, kube: HttpKube) -> None:
     """Wait for the Lease, then work until stopped."""
-    lacking = await missing(kube, ROOMS, settings.watched, (settings.lease_namespace, settings.lease_name))
+    lacking: list[str] = []
+
+    async def ask() -> None:
+        lacking.extend(await missing(kube, ROOMS, settings.watched, (settings.lease_namespace, settings.lease_name)))
+
+    if not await _unless_stopped(life, ask()):
+        return
     if lacking:
         life.end(f"the operator lacks rights: {'; '.join(lacking)}. Install the chart's roles for it")
         return

@@ -1,7 +1,10 @@
 """What the operator must be allowed to do, checked at the start: a missing right would look like a hang."""
 
+import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 
+from plumbline_operator.kube.errors import Unreachable
 from plumbline_operator.kube.protocol import Kube
 from plumbline_operator.kube.refs import (
     AUTOSCALERS,
@@ -34,6 +37,10 @@ CHILDREN = (
     ROLE_BINDINGS,
 )
 MADE = frozenset({"DatasetSnapshot", "ModelVersion"})  # of our kinds, those that the operator writes itself
+TRIES = 8  # to ask for one right: at 30 % of calls failing, one start in a hundred still gives up
+AGAIN_SECONDS = 1.0  # between two tries
+
+log = logging.getLogger(__name__)
 
 Right = tuple[str, Ref, str]
 
@@ -59,14 +66,27 @@ async def missing(kube: Kube, rooms: Iterable[Room], namespaces: Sequence[str], 
     """The needed rights that the operator lacks, in words.
 
     namespaces: empty means the whole cluster. lease: namespace and name; the right to create one cannot be had by name.
+    Raises Unreachable when the API server cannot be used for a while.
     """
     wanted = [(right, namespace, "") for right in needed(rooms) for namespace in namespaces or (None,)]
     wanted += [((verb, LEASES, ""), lease[0], lease[1]) for verb in ("get", "update")]
     wanted += [(("create", LEASES, ""), lease[0], "")]
     lacking = []
     for (verb, ref, subresource), namespace, name in wanted:
-        if not await kube.may(verb, ref, namespace, subresource, name):
+        if not await _may(kube, (verb, ref, subresource), namespace, name):
             where = f"in namespace {namespace}" if namespace else "in the cluster"
             what = f"{ref.plural}.{ref.group}".rstrip(".") + (f"/{subresource}" if subresource else "")
             lacking.append(f"{verb} {what}{f' {name}' if name else ''} {where}")
     return lacking
+
+
+async def _may(kube: Kube, right: Right, namespace: str | None, name: str) -> bool:
+    """The API server's answer, asked for a few times: its own trouble says nothing about our rights."""
+    verb, ref, subresource = right
+    for _ in range(TRIES - 1):
+        try:
+            return await kube.may(verb, ref, namespace, subresource, name)
+        except Unreachable as error:
+            log.warning("a right cannot be asked for yet: %s", error)
+            await asyncio.sleep(error.retry_after or AGAIN_SECONDS)
+    return await kube.may(verb, ref, namespace, subresource, name)
