@@ -134,13 +134,17 @@ def test_numpys_histogram_agrees_inside_the_edges() -> None:
     assert expected.min() >= 999  # deciles of distinct values: a tenth of the rows in each bin, but for the ends
 
 
-def test_few_values_have_a_bin_each_and_many_equal_ones_share_theirs() -> None:
+def test_few_values_have_a_bin_each_and_a_frequent_end_is_apart() -> None:
     months = np.arange(1.0, 13.0)
     edges = edges_of(months, 1.0, 12.0, months)
     assert count_numbers(np.repeat(months, 3), edges)[1:-1].tolist() == [3] * 12
     mostly_zero = np.concatenate([np.zeros(950), np.arange(1.0, 51.0)])
     edges = edges_of(mostly_zero, 0.0, 50.0, None)
-    assert edges == (0.0, 50.0)
+    assert edges == (0.0, 0.5, 50.0)
+    assert count_numbers(mostly_zero, edges)[1:-1].tolist() == [950, 50]
+    edges = edges_of(-mostly_zero, -50.0, 0.0, None)
+    assert edges == (-50.0, -0.5, 0.0)
+    assert count_numbers(-mostly_zero, edges)[1:-1].tolist() == [50, 950]
 
 
 def test_a_column_of_one_value_has_one_bin_and_sees_others() -> None:

@@ -114,7 +114,8 @@ def _each_slice(gate: SliceGate, scored: Scored, scores: Floats) -> Iterator[Sli
     for name in (*gate.columns, *((MONTH,) if gate.per_month else ())):
         groups = scored.groups[name]
         places = pl.DataFrame({"value": groups, "row": pl.int_range(len(groups), eager=True)})
-        for value, rows in places.group_by("value").agg("row").sort("value").iter_rows():
+        grouped = places.group_by("value").agg("row").sort("value")
+        for value, rows in zip(grouped["value"], (one.to_numpy() for one in grouped["row"]), strict=True):
             yield _slice(gate, f"{name}={value}", scored.labels[rows], scores[rows])
 
 

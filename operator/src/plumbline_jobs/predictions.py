@@ -1,10 +1,13 @@
-"""Reads the prediction log: the segments of one variant's hours, one on disk at a time."""
+"""Reads the prediction log: the segments of one variant's hours, a few at a time, always in the order of their keys."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 import polars as pl
 import pyarrow as pa
@@ -19,6 +22,7 @@ from plumbline_jobs.log import log
 from plumbline_jobs.snapshot import utc
 
 HOUR = timedelta(hours=1)
+READERS = 8  # a day of one server is thousands of small segments, and reading one is mostly waiting for storage
 
 Role = Literal["primary", "shadow"]
 
@@ -54,14 +58,24 @@ class PredictionLog:
 
         Rows of the hours read after the span are in it; `between` cuts them off. Raises Refused for a damaged segment.
         """
+        with ThreadPoolExecutor(READERS) as pool:
+            reading: deque[Future[pl.DataFrame]] = deque()
+            for key in self._keys(variant, span):
+                reading.append(pool.submit(self._segment, key, columns))
+                if len(reading) == READERS:
+                    yield reading.popleft().result().filter(pl.col("role") == role)
+            while reading:
+                yield reading.popleft().result().filter(pl.col("role") == role)
+
+    def _keys(self, variant: str, span: Span) -> Iterator[str]:
         for hour in span.hours():
             place = layout.prediction_hour(self.store.prefix, self.owner.namespace, self.deployment, variant, hour)
             for key, _ in self.store.keys(place):
                 if key.endswith(".parquet"):
-                    yield self._segment(key, columns).filter(pl.col("role") == role)
+                    yield key
 
     def _segment(self, key: str, columns: Sequence[str]) -> pl.DataFrame:
-        path = self.folder / "segment.parquet"
+        path = self.folder / uuid4().hex
         try:
             self.store.download(key.removeprefix(self.store.prefix.strip("/")), path)
             return _read(path, key, columns)

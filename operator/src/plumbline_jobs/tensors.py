@@ -78,7 +78,8 @@ def _numbers(column: pl.Series, tensor: Tensor) -> Array:
     given = as_numbers(column) if exact is None else exact.to_numpy()
     with np.errstate(invalid="ignore"):
         converted: Array = given.astype(dtype)
-    changed = converted.astype(given.dtype) != given
+    # Signs are compared, too: -1 becomes a huge unsigned number, and comes back from it.
+    changed = (converted.astype(given.dtype) != given) | ((converted < 0) != (given < 0))
     if changed.any():
         raise _misfit(tensor, f"{int(changed.sum())} values do not fit into {tensor.datatype} unchanged")
     return converted

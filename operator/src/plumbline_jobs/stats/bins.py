@@ -19,16 +19,28 @@ def edges_of(sample: Floats, minimum: float, maximum: float, distinct: Floats | 
     minimum, maximum: of all values; they become the first and the last edge.
     distinct: shape (k,), all values in ascending order when there are at most 20 of them, else None. Each value
     then has its own bin, with edges halfway between neighbours: a month must not share a bin with the next one.
-    Deciles are values of the sample (no interpolation), and equal ones are merged, so there are 1 to 10 bins.
-    A column with one value has one bin of no width.
+    Deciles are values of the sample (no interpolation), and equal ones are merged, so there are 2 to 10 bins.
+    A smallest or largest value that a tenth of the sample has is kept apart: rain in a column of mostly zeros must
+    not share their bin. A column with one value has one bin of no width.
     """
     if distinct is not None:
         inner = (distinct[:-1] + distinct[1:]) / 2
     else:
         shares = np.arange(1, DECILES) / DECILES
-        inner = np.quantile(sample, shares, method="closest_observation")
+        inner = _ends_apart(sample, np.quantile(sample, shares, method="closest_observation"))
     unique = np.unique(inner[(inner > minimum) & (inner < maximum)])
     return (float(minimum), *(float(edge) for edge in unique), float(maximum))
+
+
+def _ends_apart(sample: Floats, deciles: Floats) -> Floats:
+    """The deciles, where the outer ones are an end of the sample replaced by an edge beside that end."""
+    low, high = sample.min(), sample.max()
+    beside = [deciles]
+    if deciles[0] == low < high:
+        beside.append(np.array([low / 2 + sample[sample > low].min() / 2]))
+    if deciles[-1] == high > low:
+        beside.append(np.array([high / 2 + sample[sample < high].max() / 2]))
+    return np.concatenate(beside)
 
 
 def count_numbers(values: Floats, edges: Sequence[float]) -> Counts:
