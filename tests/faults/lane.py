@@ -30,6 +30,7 @@ from tests.support.worlds import ready_of
 NAMESPACES = Ref("", "v1", "namespaces", "Namespace", namespaced=False)
 LEASE = "plumbline-operator"
 POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 600.0  # of users, longer than any case lasts
 
 
 class Late(Exception):
@@ -47,6 +48,7 @@ class Lane:
     settings: dict[str, str] = field(default_factory=dict)
     written: list[Manifest] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
+    users: asyncio.Task[None] | None = None
     starts: int = 0
 
     def logs(self) -> str:
@@ -100,11 +102,16 @@ class Lane:
             found.extend([version] if version else [])
             return bool(found)
 
-        await soon("the ModelVersion is registered", registered, 120)
+        await soon("the ModelVersion is registered", registered, PATIENCE_SECONDS)
         await self.write(approval(found[0]))
 
     async def has_ended(self) -> bool:
-        """Whether everything that users wrote is Ready: a cheap question, before states are compared."""
+        """Whether everything that users wrote is Ready: a cheap question, before states are compared.
+
+        Raises what went wrong with the users' own part.
+        """
+        if self.users is not None and self.users.done():
+            self.users.result()
         if not any(one["kind"] == "Approval" for one in self.written):
             return False
         for one in reversed(self.written):  # what comes last on the path, first
@@ -141,13 +148,13 @@ async def lane(cluster: Cluster, namespace: str, folder: Path, **settings: str) 
     space = await kube.create(
         NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "namespace": None}}
     )
-    helper = asyncio.create_task(_user(one))
+    one.users = asyncio.create_task(_user(one))
     try:
         await proxy.start()
         yield one
     finally:
-        helper.cancel()
-        await asyncio.gather(helper, return_exceptions=True)
+        one.users.cancel()
+        await asyncio.gather(one.users, return_exceptions=True)
         await one.end_operator()
         await proxy.stop()
         await kube.delete(NAMESPACES, None, namespace, space["metadata"]["uid"])

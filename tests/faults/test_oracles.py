@@ -61,6 +61,8 @@ def test_an_object_that_does_not_say_where_it_stands_is_told() -> None:
 def test_tracebacks_and_errors_are_told_and_a_line_cut_by_a_kill_is_not() -> None:
     fine = json.dumps({"time": "t", "level": "warning", "message": "m"})
     assert oracles.log_errors(f'{fine}\n{{"time": "20') == []
+    again = json.dumps({"time": "t", "level": "error", "message": "Request attempt #1/9 failed; will retry: GET x"})
+    assert oracles.log_errors(again) == []
     trouble = json.dumps({"time": "t", "level": "warning", "message": "m", "exception": "Traceback"})
     assert len(oracles.log_errors(f"{trouble}\nTraceback (most recent call last):")) == 2
 
