@@ -35,16 +35,18 @@ class Told:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """Tell the story once; remove everything at the end, and prove that nothing is left."""
     facts = tmp_path_factory.mktemp("demo") / "facts.json"
-    subprocess.run([*DEMO, "up", "--facts", str(facts)], check=True, timeout=DEMO_SECONDS)
-    cluster = start(bed="B", name="demo")
-    yield Told(
-        cluster,
-        json.loads(facts.read_text()),
-        admin=Person("admin", cluster.kubeconfig, NAMESPACE),
-        alice=_person(cluster, "alice@example.com", APPROVERS),
-        carol=_person(cluster, "carol@example.com"),
-    )
-    subprocess.run([*DEMO, "down"], check=True, timeout=300)
+    try:
+        subprocess.run([*DEMO, "up", "--facts", str(facts)], check=True, timeout=DEMO_SECONDS)
+        cluster = start(bed="B", name="demo")
+        yield Told(
+            cluster,
+            json.loads(facts.read_text()),
+            admin=Person("admin", cluster.kubeconfig, NAMESPACE),
+            alice=_person(cluster, "alice@example.com", APPROVERS),
+            carol=_person(cluster, "carol@example.com"),
+        )
+    finally:  # also when the story failed: what is left of it would disturb every later cluster on this machine
+        subprocess.run([*DEMO, "down"], check=True, timeout=300)
     assert leftovers("demo") == []
 
 
