@@ -48,7 +48,7 @@ docs: sync ## the documentation, in docs/_build/html
 images: sync ## build every image
 	$(PY) -m tests.support.cluster images build
 
-bench-serving: sync ## the speed of serving and routing on this machine
+bench-serving: sync ## the speed of serving beside KServe and MLServer, as ratios with spread
 	$(PY) -m benchmarks.serving
 
 sync: uv
