@@ -58,8 +58,8 @@ class Bucket:
             return Proof(digest, key, "nothing lies there")
         return Proof(digest, key, f"sha256:{hasher.hexdigest()}")
 
-    def blob(self, digest: str) -> bytes:
-        """The bytes of a document, proven. Raises Missing when there are none, Tampered when they are others."""
+    def blob(self, digest: str) -> tuple[bytes, Proof]:
+        """A document's bytes and their proof. Raises Missing when there are none, Tampered when they are others."""
         key = layout.blob(self.prefix, digest)
         try:
             with self.files.open_input_stream(f"{self.name}/{key}") as stream:
@@ -69,7 +69,7 @@ class Bucket:
         proof = Proof(digest, key, digest_of(data))
         if not proof.holds:
             raise Tampered(proof)
-        return data
+        return data, proof
 
     def predictions(self, namespace: str, deployment: str, when: datetime, request_id: str) -> list[Raw]:
         """The log records of one request, of all variants (primary and shadow)."""

@@ -84,7 +84,8 @@ def _version_with(cluster: Cluster, digest: str) -> Raw:
 
 def _version(cluster: Cluster, bucket: Bucket, version: Raw) -> Link:
     spec, status = version["spec"], version.get("status", {})
-    manifest = ModelManifest.model_validate_json(bucket.blob(spec["manifest"]))
+    data, proof = bucket.blob(spec["manifest"])
+    manifest = ModelManifest.model_validate_json(data)
     files = tuple(bucket.prove(f.digest) for f in manifest.files)
     facts = {
         "name": version["metadata"]["name"],
@@ -93,7 +94,7 @@ def _version(cluster: Cluster, bucket: Bucket, version: Raw) -> Link:
         "file": spec.get("model", ""),
     }
     below = (*_evaluation(bucket, status), *_approvals(cluster, spec["manifest"]), _run(cluster, bucket, manifest))
-    return Link("model version", facts, (bucket.prove(spec["manifest"]), *files), below)
+    return Link("model version", facts, (proof, *files), below)
 
 
 def _evaluation(bucket: Bucket, status: Raw) -> tuple[Link, ...]:
@@ -155,8 +156,9 @@ def _resolved_image(cluster: Cluster, run: str) -> str:
 
 
 def _snapshot(bucket: Bucket, name: str, digest: str) -> Link:
-    manifest = SnapshotManifest.model_validate_json(bucket.blob(digest))
-    proofs = (bucket.prove(digest), bucket.prove(manifest.profile), *(bucket.prove(f.digest) for f in manifest.files))
+    data, proof = bucket.blob(digest)
+    manifest = SnapshotManifest.model_validate_json(data)
+    proofs = (proof, bucket.prove(manifest.profile), *(bucket.prove(f.digest) for f in manifest.files))
     facts = {
         "input": name,
         "dataset": manifest.dataset,

@@ -13,7 +13,8 @@ from plumbline_jobs.profile import as_numbers
 from plumbline_jobs.snapshot import Rows
 from plumbline_jobs.stats.bins import Counts, Floats, count_numbers, count_texts
 from plumbline_jobs.stats.psi import psi
-from plumbline_jobs.tensors import DTYPES, is_scalar
+from plumbline_jobs.tensors import is_scalar
+from plumbline_modelgate import DTYPES
 
 _ORDER = {"Fail": 0, "Inconclusive": 1, "Pass": 2}
 
