@@ -5,7 +5,7 @@ RUN := uv run --frozen
 UV_VERSION := 0.13.9
 SOURCES := operator/src serving-image/src tests
 
-.PHONY: help check test unit generate verify room golden demo demo-down docs images bench-serving uv sync
+.PHONY: help check test unit generate verify room golden demo demo-down docs images bench-serving proof uv sync
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -47,6 +47,9 @@ docs: sync ## the documentation, in docs/_build/html
 
 images: sync ## build every image
 	$(PY) -m tests.support.cluster images build
+
+proof: sync ## every fault, bad input and load of tests/proof/goals.toml, whole, and a table; hours (GOAL=x: one)
+	$(PY) -m tests.proof $(GOAL)
 
 bench-serving: sync ## the speed of serving beside KServe and MLServer, as ratios with spread
 	$(PY) -m benchmarks.serving

@@ -1,0 +1,1 @@
+"""What is claimed about faults, bad input, rights and load, and what was seen: `make proof`."""

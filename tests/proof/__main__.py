@@ -1,0 +1,51 @@
+"""`make proof`: every run of every goal, and the table of what was seen.
+
+python -m tests.proof                  all goals, hours
+python -m tests.proof storage crash    these goals
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.proof.goals import MODE, Goal, goals
+from tests.proof.ledger import RESULTS, recorded
+from tests.proof.report import Row, table
+
+
+def show(goal: Goal, folder: Path) -> Row:
+    """Run the tests of one goal at their whole size; their output goes to the terminal."""
+    results = folder / f"{goal.name}.jsonl"
+    environment = os.environ | {MODE: "whole", RESULTS: str(results)}
+    started = time.monotonic()
+    command = [sys.executable, "-m", "pytest", "-q", "--basetemp", str(folder / goal.name), *goal.tests]
+    done = subprocess.run(command, env=environment, check=False)
+    return Row(goal, tuple(recorded(results)), done.returncode == 0, time.monotonic() - started)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 0 when every goal asked for holds."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
+    parser.add_argument("goal", nargs="*", choices=[*goals(), []], help="all when left out")
+    wanted = parser.parse_args(arguments).goal or list(goals())
+    folder = Path(tempfile.mkdtemp(prefix="plumbline-proof-"))
+    rows = []
+    for name in wanted:
+        print(f"== {name}: {goals()[name].claim}", flush=True)
+        rows.append(show(goals()[name], folder))
+        print(f"== {name}: {rows[-1].verdict}", flush=True)
+    report = folder / "report.md"
+    report.write_text(table(rows) + "\n")
+    print(f"\n{report.read_text()}\nkept with logs and journals in {folder}")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
