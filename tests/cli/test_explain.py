@@ -119,7 +119,7 @@ class World:
                 "time": [WHEN],
                 "variant": ["v1"],
                 "role": ["primary"],
-                "model_digest": [self.model],
+                "manifest": [self.manifest],
                 "in.temp": [71.0],
                 "out.probability": [0.25],
             }
@@ -129,6 +129,13 @@ class World:
         folder = layout.prediction_hour(PREFIX, NAMESPACE, "late", "v1", WHEN.replace(hour=4))
         self.s3.put_object(Bucket=BUCKET, Key=f"{folder}/pod-1.parquet", Body=sink.getvalue())
 
+    def version(self, name: str, manifest: str) -> dict[str, Any]:
+        """A version with the same model file, by any run."""
+        return {
+            "metadata": {"name": name},
+            "spec": {"manifest": manifest, "model": self.model, "modelRef": {"name": "m"}},
+        }
+
     def listed(self) -> dict[str, list[dict[str, Any]]]:
         version = {"name": "run", "manifest": self.manifest, "author": "alice"}
         approval = {"version": version, "decision": "Approve", "approver": "bob"}
@@ -136,10 +143,8 @@ class World:
             "ModelDeployment": [{"metadata": {"name": "late"}, "spec": {"modelRef": {"name": "m"}}}],
             "RegisteredModel": [{"metadata": {"name": "m"}, "spec": {"storageRef": {"name": "storage"}}}],
             "ModelVersion": [
-                {
-                    "metadata": {"name": "run"},
-                    "spec": {"manifest": self.manifest, "model": self.model, "modelRef": {"name": "m"}},
-                }
+                self.version("twin", digest_of(b"another run's manifest")),
+                self.version("run", self.manifest),
             ],
             "Approval": [{"metadata": {"name": "yes"}, "spec": approval}],
         }
@@ -168,6 +173,7 @@ def _maybe(link: Link, title: str) -> Link | None:
 def test_a_prediction_leads_to_version_run_commit_data_and_approver(world: World) -> None:
     chain = explain(world.objects, PREDICTION, None)
     assert chain.facts["inputs"] == {"temp": 71.0}
+    assert found(chain, "model version").facts["name"] == "run"  # not its twin, which trained the same bytes
     assert found(chain, "training run").facts["commit"] == COMMIT
     assert found(chain, "approval").facts["approver"] == "bob"
     assert found(chain, "data snapshot").facts["rows"] == 4

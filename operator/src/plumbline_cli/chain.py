@@ -58,7 +58,7 @@ def explain(cluster: Cluster, prediction_id: str, endpoint: str | None, deployme
 
 def _prediction(cluster: Cluster, bucket: Bucket, deployment: Raw, records: list[Raw]) -> Link:
     first = records[0]
-    version = _version_with(cluster, first["model_digest"])
+    version = _version_with(cluster, first["manifest"])
     facts = {
         "id": first["prediction_id"],
         "time": first["time"].isoformat(),
@@ -75,11 +75,11 @@ def _columns(record: Raw, prefix: str) -> Raw:
     return {name.removeprefix(prefix): value for name, value in record.items() if name.startswith(prefix)}
 
 
-def _version_with(cluster: Cluster, digest: str) -> Raw:
+def _version_with(cluster: Cluster, manifest: str) -> Raw:
     for version in cluster.list("ModelVersion"):
-        if digest in (version["spec"].get("model"), version["spec"].get("manifest")):
+        if version["spec"]["manifest"] == manifest:
             return version
-    raise Missing(f"no ModelVersion in namespace {cluster.namespace} has the model digest {digest}")
+    raise Missing(f"no ModelVersion in namespace {cluster.namespace} has the manifest {manifest}")
 
 
 def _version(cluster: Cluster, bucket: Bucket, version: Raw) -> Link:

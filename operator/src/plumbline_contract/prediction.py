@@ -17,7 +17,7 @@ FIXED_COLUMNS = {
     "role": "string",  # primary | shadow
     "unit": "string",  # the unit key that the router hashed, itself hashed; empty when the caller sent none
     "row": "int32",  # row inside the request, from 0
-    "model_digest": "string",
+    "manifest": "string",  # digest of the model manifest, which names the run; equal files of two runs differ here
 }
 """Name and Arrow type of the columns every segment has. Inputs follow as `in.<name>`, outputs as `out.<name>`."""
 

@@ -49,7 +49,7 @@ class Columns(NamedTuple):
     """Which model and which tensors the records of this server hold."""
 
     variant: str
-    model_digest: str
+    manifest: str
     inputs: tuple[TensorSpec, ...]
     hashed: frozenset[str]
     outputs: tuple[TensorSpec, ...]
@@ -72,7 +72,7 @@ def table_of(records: Sequence[Record], columns: Columns) -> pa.Table:
         "role": pa.array([r.role for r in records]).take(which),
         "unit": pa.array([r.unit for r in records]).take(which),
         "row": pa.array((np.arange(total) - np.repeat(first, counts)).astype(np.int32)),
-        "model_digest": pa.array([columns.model_digest]).take(pa.array(np.zeros(total, dtype=np.int64))),
+        "manifest": pa.array([columns.manifest]).take(pa.array(np.zeros(total, dtype=np.int64))),
     }
     for place, spec in enumerate(columns.inputs):
         kind = pa.string() if spec.name in columns.hashed else _ARROW[spec.datatype]

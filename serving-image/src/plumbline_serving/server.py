@@ -113,7 +113,7 @@ def run(settings: ServingSettings, host: str, port: int, drain_seconds: float) -
 def assemble(settings: ServingSettings, model: Model, storage: Storage, metrics: Metrics) -> tuple[App, PredictionLog]:
     """The application and its log, not yet started."""
     redaction = redaction_of(model.signature.inputs, settings.redact, hash_key(os.environ, storage))
-    columns = Columns(settings.variant, model.digest, redaction.kept, redaction.hashed, model.signature.outputs)
+    columns = Columns(settings.variant, model.manifest, redaction.kept, redaction.hashed, model.signature.outputs)
     pod = os.environ.get("HOSTNAME") or socket.gethostname()
     log = PredictionLog(
         storage,
