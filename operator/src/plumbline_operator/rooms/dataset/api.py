@@ -42,7 +42,7 @@ class DeclaredColumn(Model):
         json_schema_extra={
             "x-kubernetes-validations": [
                 {
-                    "rule": "!self.pii || self.handling != 'Keep'",
+                    "rule": "!has(self.pii) || !self.pii || (has(self.handling) && self.handling != 'Keep')",
                     "message": "a column with pii: true needs handling Drop or Hash",
                 }
             ]

@@ -14,7 +14,7 @@ Metric = Literal["auc", "logLoss", "brier", "accuracy", "f1", "rmse", "mae"]
 RisingMetric = Literal["auc", "accuracy", "f1"]  # higher is better and 1 is perfect, so a minimum means something
 
 _ONE_GATE = "[has(self.minimum), has(self.regression), has(self.slices)].exists_one(given, given)"
-_ANY_SLICE = "size(self.columns) > 0 || self.perMonth"
+_ANY_SLICE = "(has(self.columns) && size(self.columns) > 0) || (has(self.perMonth) && self.perMonth)"
 _WINDOW = "!has(self.since) || !has(self.until) || self.since < self.until"
 
 
