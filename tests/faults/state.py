@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plumbline_operator.kube.http import HttpKube
-from plumbline_operator.kube.refs import JOBS
+from plumbline_operator.kube.refs import CHILDREN, JOBS
 from plumbline_operator.model.meta import MANAGED_BY, MANAGED_VALUE, Manifest
-from plumbline_operator.rights import CHILDREN
 from plumbline_operator.rooms import ROOMS
 
 OWN = tuple(room.kind.ref for room in ROOMS)

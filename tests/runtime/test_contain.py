@@ -53,6 +53,11 @@ def test_what_others_added_or_respelt_does_not_matter(live: Any, desired: Any) -
         ([CONTAINER], [CONTAINER | {"image": "a:2"}]),
         ([{"name": "other"}], [CONTAINER]),
         ("text", ["t"]),
+        ({"selector": {"app": "a", "more": "b"}}, {"selector": {"app": "a"}}),
+        ({"selector": {"matchLabels": {"a": "1", "b": "2"}}}, {"selector": {"matchLabels": {"a": "1"}}}),
+        ({"selector": {"matchLabels": {"a": "1"}, "matchExpressions": []}}, {"selector": {"matchLabels": {"a": "1"}}}),
+        ({"subjects": [{"name": "router"}, {"name": "thief"}]}, {"subjects": [{"name": "router"}]}),
+        ({"metrics": [{"type": "Resource"}, {"type": "Pods"}]}, {"metrics": [{"type": "Resource"}]}),
         ({"a": "text"}, {"a": {"b": 1}}),
     ],
 )

@@ -6,36 +6,12 @@ from collections.abc import Iterable, Sequence
 
 from plumbline_operator.kube.errors import Unreachable
 from plumbline_operator.kube.protocol import Kube
-from plumbline_operator.kube.refs import (
-    AUTOSCALERS,
-    CONFIG_MAPS,
-    DEPLOYMENTS,
-    DISRUPTION_BUDGETS,
-    EVENTS,
-    JOBS,
-    LEASES,
-    PODS,
-    ROLE_BINDINGS,
-    ROLES,
-    SERVICE_ACCOUNTS,
-    SERVICES,
-)
+from plumbline_operator.kube.refs import CHILDREN, EVENTS, LEASES, PODS
 from plumbline_operator.model.meta import Ref
 from plumbline_operator.runtime.room import Room
 
 READ = ("get", "list", "watch")
 OWN = ("create", "patch", "delete")
-CHILDREN = (
-    JOBS,
-    DEPLOYMENTS,
-    SERVICES,
-    CONFIG_MAPS,
-    SERVICE_ACCOUNTS,
-    AUTOSCALERS,
-    DISRUPTION_BUDGETS,
-    ROLES,
-    ROLE_BINDINGS,
-)
 MADE = frozenset({"DatasetSnapshot", "ModelVersion"})  # of our kinds, those that the operator writes itself
 TRIES = 8  # to ask for one right: at 30 % of calls failing, one start in a hundred still gives up
 AGAIN_SECONDS = 1.0  # between two tries
@@ -54,10 +30,8 @@ def needed(rooms: Iterable[Room]) -> list[Right]:
         if room.kind.kind in MADE:
             rights += [(verb, ref, "") for verb in ("create", "patch")]
     for ref in CHILDREN:
-        rights += [(verb, ref, "") for verb in ("get", *OWN)]
-    rights += [
-        (verb, ref, "") for ref in (JOBS, PODS, DEPLOYMENTS, SERVICES, CONFIG_MAPS) for verb in ("list", "watch")
-    ]
+        rights += [(verb, ref, "") for verb in (*READ, *OWN)]
+    rights += [(verb, PODS, "") for verb in ("list", "watch")]
     rights += [(verb, EVENTS, "") for verb in ("create", "patch")]
     return rights
 

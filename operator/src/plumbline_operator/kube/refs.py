@@ -18,20 +18,19 @@ ROLE_BINDINGS = Ref("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBind
 EVENTS = Ref("events.k8s.io", "v1", "events", "Event")
 LEASES = Ref("coordination.k8s.io", "v1", "leases", "Lease")
 
-KNOWN = (
+# What the operator makes besides objects of its own kinds: all of it is watched, so that a stranger's hand is seen.
+CHILDREN = (
     JOBS,
-    PODS,
+    DEPLOYMENTS,
     SERVICES,
     CONFIG_MAPS,
     SERVICE_ACCOUNTS,
-    DEPLOYMENTS,
     AUTOSCALERS,
     DISRUPTION_BUDGETS,
     ROLES,
     ROLE_BINDINGS,
-    EVENTS,
-    LEASES,
 )
+KNOWN = (*CHILDREN, PODS, EVENTS, LEASES)
 _BY_KIND = {(ref.api_version, ref.kind): ref for ref in KNOWN}
 
 

@@ -5,6 +5,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 QUANTITIES = frozenset({"requests", "limits", "sizeLimit", "storage", "averageValue"})
+# Fields of children that the API server merges as one value: what is added to them changes what they mean.
+WHOLE = frozenset({"selector", "matchLabels", "subjects", "rules", "metrics"})
 SUFFIXES = {
     "": Decimal(1),
     "n": Decimal("1e-9"),
@@ -21,14 +23,17 @@ def contains(live: Any, desired: Any, *, quantity: bool = False) -> bool:
     """Whether every field of `desired` is in `live` with the same meaning; what else `live` holds does not matter.
 
     Lists of things with a uid, name or type are compared by that key, as the API server merges them; other lists
-    element by element. Quantities are compared by value, because the API server rewrites `1000m` to `1`. An empty
-    desired value is contained in a missing one, because the API server drops empties.
+    element by element. Fields that have no parts for the API server, such as a Service's selector and the subjects of
+    a RoleBinding, hold nothing else. Quantities are compared by value, because the API server rewrites `1000m` to `1`.
+    An empty desired value is contained in a missing one, because the API server drops empties.
     """
     if isinstance(desired, Mapping):
         if not desired:
             return live in (None, {}) or isinstance(live, Mapping)
         return isinstance(live, Mapping) and all(
-            contains(live.get(name), value, quantity=quantity or name in QUANTITIES) for name, value in desired.items()
+            contains(live.get(name), value, quantity=quantity or name in QUANTITIES)
+            and (name not in WHOLE or _is_whole(live.get(name), value))
+            for name, value in desired.items()
         )
     if isinstance(desired, Sequence) and not isinstance(desired, str):
         return _contains_items(live or [], desired, quantity)
@@ -51,6 +56,11 @@ def amount(quantity: Any) -> Decimal | None:
         return Decimal(digits) * SUFFIXES[text[len(digits) :]]
     except (InvalidOperation, KeyError):
         return None
+
+
+def _is_whole(live: Any, desired: Any) -> bool:
+    """Whether `live`, which contains `desired`, has nothing more at this level."""
+    return len(live or ()) == len(desired or ())
 
 
 def _contains_items(live: Any, desired: Sequence[Any], quantity: bool) -> bool:
