@@ -91,6 +91,8 @@ class FakeKube:
             raise Conflict("apply_status", str(place), 409, "the object has been modified")
         intent = {"status": sent.get("status", {})}
         after = self._merged(place, STATUS_MANAGER, live, intent)
+        kept = {"conditions": after["status"]["conditions"]} if "conditions" in after["status"] else {}
+        after["status"] = copy.deepcopy(intent["status"]) | kept
         after["metadata"]["managedFields"] = _managed(intent)
         self._store(place, after, live)
         self._intents[place, STATUS_MANAGER] = intent

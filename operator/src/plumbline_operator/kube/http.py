@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -20,6 +21,7 @@ PAGE = 500  # objects per list request, as kubectl does
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 30.0
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
+MERGE = "application/merge-patch+json"
 REVIEWS = Ref("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 
 Observer = Callable[[str, str, int, float], None]
@@ -87,11 +89,14 @@ class HttpKube:
     async def apply_status(self, ref: Ref, manifest: Manifest) -> Manifest:
         """Server-side apply of `status` under our status manager; raises KeyError without `metadata.resourceVersion`.
 
-        Conflict when the object has changed, or is gone, since it was read with that version.
+        Conflict when the object has changed, or is gone, since it was read with that version. Whatever else stands in
+        the status afterwards is a stranger's and goes, but for conditions: a status is what we remember.
         """
         _ = manifest["metadata"]["resourceVersion"]
         try:
-            return await self._apply("apply_status", ref, manifest, STATUS_MANAGER, subresource="status")
+            made = await self._apply("apply_status", ref, manifest, STATUS_MANAGER, subresource="status")
+            foreign = surplus(made, manifest)
+            return await self._clear_status(ref, made, foreign) if foreign else made
         except Refused as exc:
             if exc.code == 404:
                 raise Conflict(exc.verb, exc.what, exc.code, exc.message) from exc
@@ -150,6 +155,14 @@ class HttpKube:
         query = (("fieldManager", manager), ("force", "true"))
         return await self._send(_Call(verb, "PATCH", ref, path, query, manifest, APPLY))
 
+    async def _clear_status(self, ref: Ref, made: Manifest, foreign: Manifest) -> Manifest:
+        meta = made["metadata"]
+        path = path_of(ref, meta["namespace"], meta["name"], "status")
+        body = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": foreign}
+        return await self._send(
+            _Call("clear_status", "PATCH", ref, path, (("fieldManager", STATUS_MANAGER),), body, MERGE)
+        )
+
     async def _send(self, call: _Call) -> Manifest:
         """The answer's JSON. Raises KubeError for everything that is no success."""
         async with self._gate:
@@ -184,6 +197,24 @@ def path_of(ref: Ref, namespace: str | None = None, name: str = "", subresource:
     root = f"/apis/{ref.group}/{ref.version}" if ref.group else f"/api/{ref.version}"
     space = ("namespaces", namespace) if namespace is not None and ref.namespaced else ()
     return "/".join([root, *(quote(part, safe="") for part in (*space, ref.plural, name, subresource) if part)])
+
+
+def surplus(made: Mapping[str, Any], sent: Mapping[str, Any]) -> Manifest:
+    """What `made.status` has beyond `sent.status`, as a merge patch that removes it; conditions are left alone.
+
+    Server-side apply replaces lists whole, and leaves in maps what another manager has put there.
+    """
+    live, wanted = (dict(one.get("status") or {}) for one in (made, sent))
+    live.pop("conditions", None)
+    return _surplus(live, wanted)
+
+
+def _surplus(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> Manifest:
+    found: Manifest = {name: None for name in live if name not in wanted}
+    for name, value in wanted.items():
+        if isinstance(value, Mapping) and isinstance(live.get(name), Mapping) and (more := _surplus(live[name], value)):
+            found[name] = more
+    return found
 
 
 def _parsed(call: _Call, code: int, data: bytes) -> Manifest:

@@ -27,7 +27,8 @@ class Kube(Reader, Protocol):
     async def apply_status(self, ref: Ref, manifest: Manifest) -> Manifest:
         """Server-side apply of `status` under our status manager, as read with `metadata.resourceVersion` (required).
 
-        A uid would not do: on a status, the API server ignores one that does not match.
+        A uid would not do: on a status, the API server ignores one that does not match. What strangers have put into
+        the status is removed, but for conditions.
         """
 
     async def delete(self, ref: Ref, namespace: str, name: str, uid: str) -> None:
