@@ -23,7 +23,7 @@ TAKEOVER_SECONDS = 20.0
 SLEEP_SECONDS = 60.0
 GONE_SECONDS = 30.0  # a woken leader has seen by then that it leads no more
 START_SECONDS = 120.0
-LEFT = "the Lease could not be renewed in time"  # what a woken leader says, at error level, before it ends
+LEFT = "the Lease was lost"  # what a woken leader says, at error level, before it ends
 
 
 @dataclass(frozen=True, slots=True)

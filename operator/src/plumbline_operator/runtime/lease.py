@@ -1,4 +1,6 @@
-"""One Lease elects the leader before anything is watched; losing it ends the process.
+"""One Lease elects the leader before anything is watched; losing it to somebody else ends the process.
+
+    acquire ── keep: renewed ◄──► not renewed in time: nothing is begun ── taken by another: leave
 
 A Lease is no lock: two processes may overlap for a moment. That is safe because names are computed, applies are
 idempotent and deletes carry uids; the Lease only keeps the overlap rare and short.
@@ -12,6 +14,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Protocol
 
 from plumbline_operator.kube.errors import Conflict, KubeError
@@ -38,6 +41,14 @@ class Locker(Protocol):
         """Replace it as it was read, or raise Conflict."""
 
 
+class Grip(Enum):
+    """What a try to take or renew the Lease came to."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+    UNKNOWN = "unknown"  # the API server cannot be used, or somebody wrote at the same moment
+
+
 def identity() -> str:
     """A name for this process that no other one has."""
     return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
@@ -58,25 +69,34 @@ class Election:
     holder: str = field(default_factory=identity)
     _seen: str = ""
     _seen_at: float = 0.0
+    _renewed_at: float = 0.0
+    _renewal: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def acquire(self) -> None:
         """Return once this process is the leader."""
-        while True:
-            if await self._try():
-                break
+        while await self._try() is not Grip.OURS:
             await asyncio.sleep(RETRY_SECONDS)
         log.info("leading", extra={"holder": self.holder})
 
     async def keep(self) -> None:
-        """Renew for as long as that works; returns when the Lease is lost."""
-        renewed = self.clock()
+        """Renew for as long as nobody else leads; returns when somebody does.
+
+        An API server that is away takes the Lease from nobody: when it is back, whoever held the Lease goes on.
+        """
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            if await self._try():
-                renewed = self.clock()
-            elif self.clock() - renewed > RENEW_SECONDS:
-                log.error("the Lease could not be renewed in time; leaving", extra={"holder": self.holder})
+            if await self._try() is Grip.THEIRS:
+                log.warning("somebody else leads; leaving", extra={"holder": self.holder})
                 return
+
+    async def confirmed(self) -> None:
+        """Return at once while the Lease is surely ours, else as soon as it was renewed.
+
+        By the clock, not by what keep() has noticed: a process that slept must not begin anything when it wakes.
+        """
+        while self.clock() - self._renewed_at > RENEW_SECONDS:
+            self._renewal.clear()
+            await self._renewal.wait()
 
     async def release(self) -> None:
         """Give the Lease up, so that the next leader need not wait; best effort."""
@@ -88,22 +108,30 @@ class Election:
         except KubeError as error:
             log.warning("the Lease could not be released: %s", error)
 
-    async def _try(self) -> bool:
-        """Take or renew the Lease; False when somebody else has it or the API server cannot be used."""
+    async def _try(self) -> Grip:
+        """Take or renew the Lease. It counts from before the call: what the API server heard, it heard after that."""
+        asked = self.clock()
+        grip = await self._ask()
+        if grip is Grip.OURS:
+            self._renewed_at = asked
+            self._renewal.set()
+        return grip
+
+    async def _ask(self) -> Grip:
         try:
             lease = await self.kube.get(LEASES, self.namespace, self.name)
             if lease is None:
                 await self.kube.create(LEASES, self._fresh())
-                return True
+                return Grip.OURS
             if not self._is_free(lease):
-                return False
+                return Grip.THEIRS
             await self.kube.replace(LEASES, self._held(lease))
         except Conflict:
-            return False
+            return Grip.UNKNOWN
         except KubeError as error:
             log.warning("the Lease cannot be reached: %s", error)
-            return False
-        return True
+            return Grip.UNKNOWN
+        return Grip.OURS
 
     def _is_free(self, lease: Manifest) -> bool:
         spec = lease["spec"]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,15 +17,20 @@ from plumbline_operator.runtime.room import Room
 log = logging.getLogger(__name__)
 
 
+async def always() -> None:
+    """Nothing has to be waited for."""
+
+
 @dataclass(slots=True)
 class Workers:
-    """What a worker needs; any number of them may work() on one queue."""
+    """What a worker needs; any number of them may work() on one queue. `confirmed` returns while we lead."""
 
     rooms: Mapping[str, Room]
     queue: WorkQueue[Key]
     loop: Loop
     metrics: Metrics
     now: Callable[[], datetime]
+    confirmed: Callable[[], Awaitable[None]] = always
     _draining: bool = False
 
     async def drain(self, seconds: float) -> None:
@@ -44,6 +49,7 @@ class Workers:
             if self._draining:
                 self.queue.done(key)  # what is left in the queue is listed again by the next leader
                 return
+            await self.confirmed()
             self.metrics.queue.set(self.queue.depth())
             started = time.monotonic()
             try:
