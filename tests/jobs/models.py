@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 from plumbline_contract.layout import join, prediction_hour
 from plumbline_contract.manifest import FileEntry, ModelManifest, RunRecord
 from plumbline_modelgate import check
-from plumbline_serving.segment import Columns, Record, by_hour, parquet, table_of
+from plumbline_serving.record import Columns, Record, by_hour
+from plumbline_serving.segment import parquet, table_of
 from plumbline_serving.tensors import TensorSpec
 from tests.jobs.lake import PREFIX, Lake
 

@@ -18,7 +18,7 @@ from plumbline_contract.runspec import Compare, Owner
 from plumbline_jobs import compare
 from plumbline_jobs.answer import Answer
 from plumbline_jobs.errors import Refused
-from plumbline_serving.segment import Record
+from plumbline_serving.record import Record
 from tests.jobs.lake import Lake
 from tests.jobs.models import Log
 

@@ -15,10 +15,12 @@ import pytest
 
 from plumbline_contract.layout import hash_key
 from plumbline_contract.prediction import FIXED_COLUMNS, parse_prediction_id
-from plumbline_serving.log import Place, PredictionLog
+from plumbline_serving.errors import StorageTrouble
+from plumbline_serving.log import Pace, PredictionLog
 from plumbline_serving.metrics import Metrics
-from plumbline_serving.segment import Columns, Record, table_of
-from plumbline_serving.storage import StorageTrouble
+from plumbline_serving.place import Place
+from plumbline_serving.record import Columns, Record
+from plumbline_serving.segment import table_of
 from plumbline_serving.tensors import TensorSpec
 from tests.serving import models
 from tests.serving.bucket import NAME, PREFIX, Bucket
@@ -117,13 +119,59 @@ def test_storage_that_fails_for_a_moment_loses_nothing(bench: Bench) -> None:
     assert bench.metrics.log_dropped["storage"] == 0
 
 
-def test_storage_that_stays_away_costs_a_bounded_number_of_tries_and_is_counted(bench: Bench) -> None:
-    bench.sink.failing = 4
+def test_storage_that_stays_away_fills_the_queue_and_loses_only_what_does_not_fit(bench: Bench) -> None:
+    bench.sink.failing = 30
+    bench.log.append(record(1, rows=60))
+    until(lambda: bench.sink.calls > 8, "the segment is tried again and again", 5)
+    bench.log.append(record(2, rows=60))
+    bench.log.append(record(3, rows=40))
+    bench.sink.failing = 0
+    until(lambda: bench.metrics.log_written == 100, "what was queued is written", 20)
+    assert bench.metrics.log_dropped == {"queue_full": 60, "storage": 0, "shape": 0, "encoding": 0, "killed": 0}
+
+
+def test_storage_that_fails_while_the_log_closes_is_tried_until_it_comes_back() -> None:
+    bench = Bench(flush_seconds=1000)
+    bench.log.start()
     bench.log.append(record(1, rows=4))
-    until(lambda: bench.metrics.log_dropped["storage"] == 4, "the segment is given up", 5)
-    assert bench.sink.calls == 4
-    bench.log.append(record(2))
-    until(lambda: bench.metrics.log_written == 1, "later segments are written", 5)
+    bench.sink.failing = 3
+    assert bench.log.close(20) == 0
+    assert (bench.metrics.log_written, bench.sink.calls) == (4, 4)
+
+
+def test_rows_that_storage_never_took_are_counted_when_the_log_has_closed() -> None:
+    bench = Bench(flush_seconds=1000)
+    bench.log.start()
+    bench.sink.failing = 10**9
+    bench.log.append(record(1, rows=4))
+    assert bench.log.close(1) == 4
+    assert bench.metrics.log_dropped["storage"] == 4
+
+
+def test_wide_records_fill_the_queue_by_their_bytes(bench: Bench) -> None:
+    bench.sink.open.clear()
+    bench.log.append(record(0))
+    until(lambda: bench.sink.calls == 1, "the writer is stuck in storage", 5)
+    for number in range(1, 20):
+        bench.log.append(record(number)._replace(size=16 * 2**20))
+    assert bench.metrics.log_dropped["queue_full"] == 14  # five of 16 MiB: the one that crosses the bound is taken
+    bench.sink.open.set()
+    until(bench.accounted, "all queued rows are written", 5)
+    assert len(bench.sink.objects) == 6  # one record each, being as large as a segment may be
+
+
+def test_the_pace_leaves_time_to_write_what_came_just_after_a_flush_began() -> None:
+    pace = Pace(8.0)
+    assert pace.pause == 4.0
+    for _ in range(50):
+        pace.took(0.1)
+    assert pace.pause == pytest.approx(8 - 0.1 - 0.2)  # begun 7.8 s after the last one, done after 7.9 s
+    pace.took(0)
+    assert pace.pause == pytest.approx(8 - 0.2)
+    pace.took(1.0)
+    assert pace.pause == pytest.approx(8 - 1 - 2)
+    pace.took(6.0)
+    assert pace.pause == 0.0
 
 
 def test_a_batch_that_cannot_be_encoded_is_counted_and_the_log_goes_on(bench: Bench) -> None:

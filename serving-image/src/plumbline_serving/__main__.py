@@ -13,7 +13,7 @@ DRAIN_SECONDS = 8.0  # the router looks at readiness every second, DNS forgets a
 
 
 def main() -> int:
-    """Exit code 0 after an orderly end, 1 when the server could not start."""
+    """Exit code 0 after an orderly end, 1 when the server could not start or rows of its log are lost at the end."""
     parser = argparse.ArgumentParser(prog="plumbline_serving", description=__doc__)
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=SERVING_PORT)
@@ -21,11 +21,13 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        run(settings_from(os.environ), options.host, options.port, options.drain_seconds)
+        lost = run(settings_from(os.environ), options.host, options.port, options.drain_seconds)
     except StartFailure as exc:
         print(f"plumbline-serving cannot start: {exc}", file=sys.stderr)
         return 1
-    return 0
+    if lost:
+        print(f"plumbline-serving ended without the last {lost} rows of its prediction log", file=sys.stderr)
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":

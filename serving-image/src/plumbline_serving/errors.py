@@ -1,8 +1,10 @@
 """What can go wrong in a server.
 
 ServingError
-├── StartFailure  the server cannot start: wrong settings, storage, digest, model file. The process ends with a line.
-└── BadRequest    the caller's request is wrong: 4xx with a message that names the field.
+├── StartFailure    the server cannot start: wrong settings, storage, digest, model file. The process ends with a line.
+├── StorageTrouble  storage did not take or give an object; trying again may help.
+├── Unencodable     records that cannot be written as a file; the message is a kind of error, never a value.
+└── BadRequest      the caller's request is wrong: 4xx with a message that names the field.
 """
 
 
@@ -12,6 +14,14 @@ class ServingError(Exception):
 
 class StartFailure(ServingError):
     """The server cannot start; the message says what, where and what to do."""
+
+
+class StorageTrouble(ServingError):
+    """Storage did not take or give an object; trying again may help."""
+
+
+class Unencodable(ServingError):
+    """Records that cannot be written as a file. What a library says of them may quote a value, so it is left out."""
 
 
 class BadRequest(ServingError):

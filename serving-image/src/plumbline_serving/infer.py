@@ -22,8 +22,8 @@ from plumbline_serving.errors import BadRequest
 from plumbline_serving.log import PredictionLog
 from plumbline_serving.metrics import Metrics
 from plumbline_serving.model import REFUSALS, RUNTIME_ERRORS, Model
+from plumbline_serving.record import Record
 from plumbline_serving.redaction import Redaction
-from plumbline_serving.segment import Record
 from plumbline_serving.tensors import Array, TensorSpec, check_fields
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Inference:
         milliseconds = time.time_ns() // 1_000_000
         request_id = request_id_of(headers)
         data = self._encoded(document.get("id"), answers, wanted)
-        self._record(headers, milliseconds, request_id, rows, feed, answers)
+        self._record(headers, milliseconds, request_id, rows, feed, answers, len(body) + len(data))
         return data, [
             (_PREDICTION, prediction_id(milliseconds, request_id).encode()),
             self._variant_header,
@@ -108,6 +108,7 @@ class Inference:
         rows: int,
         feed: dict[str, Array],
         answers: list[Array],
+        size: int,
     ) -> None:
         metrics = self._metrics
         metrics.rows += rows
@@ -125,6 +126,7 @@ class Inference:
                 rows,
                 self._redaction.apply(feed),
                 tuple(answers),
+                size,
             )
         )
 

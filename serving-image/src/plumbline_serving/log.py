@@ -2,10 +2,12 @@
 
 ```
 event loop            bounded queue          thread "prediction-log"
-append(record) ─────▶ [ · · · · · · ] ─────▶ every flush_seconds, or early when half full:
-  full: count, drop                          table → Parquet → put, tried a few times, then counted as lost
+append(record) ─────▶ [ · · · · · · ] ─────▶ often enough that nothing waits longer than flush_seconds:
+  full: count, drop                          table → Parquet → put, tried until the bucket takes it
 ```
-Nothing here waits on the event loop's side. What is not in the bucket at the end is in a counter.
+Nothing here waits on the event loop's side. A bucket that is away fills the queue; what does not fit is counted. A
+killed process loses what it answered within the last flush_seconds at most, as long as the bucket takes a segment in
+half of that; its tally tells the next process in the pod how much that was.
 """
 
 import logging
@@ -13,24 +15,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
-import pyarrow as pa
-
-from plumbline_contract.layout import join, prediction_hour
-from plumbline_contract.routes import ServingSettings
+from plumbline_serving.errors import StorageTrouble, Unencodable
 from plumbline_serving.metrics import Metrics
-from plumbline_serving.segment import MILLISECONDS_PER_HOUR, Columns, Record, by_hour, parquet, table_of
-from plumbline_serving.storage import StorageTrouble
+from plumbline_serving.place import Place
+from plumbline_serving.record import Columns, Record, by_hour
+from plumbline_serving.tally import SIZE, Tally
 
 logger = logging.getLogger(__name__)
 
 SEGMENT_ROWS = 50_000  # one segment's memory stays at some ten MiB for a usual table
-ATTEMPTS = 4
-BACKOFF_SECONDS = 1.0  # before the second attempt; doubles
-CLOSE_SECONDS = 15.0  # what is left of a pod's usual 30 s grace after draining
+SEGMENT_BYTES = 16 * 1024 * 1024  # of requests and answers; more than that only for a single request
+QUEUE_BYTES = 64 * 1024 * 1024  # of requests and answers that wait; rows alone would not bound wide ones
+BACKOFF_SECONDS = 1.0  # before the second attempt; doubles up to
+BACKOFF_LIMIT = 15.0
+CLOSE_SECONDS = 30.0  # what is left of the pod's 60 s grace after draining (8 s) and finishing answers (10 s)
+CLOSING_PAUSE = 0.5  # between attempts while closing
+MARGIN = 2.0  # a segment may take so many times what the slowest of late has taken
+DECAY = 0.9  # of the slowest, with each flush
 
 
 class Sink(Protocol):
@@ -38,34 +41,6 @@ class Sink(Protocol):
 
     def put(self, key: str, data: bytes) -> None:
         """Store one object. Raises StorageTrouble."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the segments of this server lie, and what keeps their names apart from those of other servers."""
-
-    prefix: str
-    namespace: str
-    deployment: str
-    variant: str
-    writer: str
-
-    def key(self, hour: int, sequence: int) -> str:
-        """The object key of one segment; `hour` in hours since the epoch."""
-        when = datetime.fromtimestamp(hour * MILLISECONDS_PER_HOUR / 1000, tz=UTC)
-        folder = prediction_hour(self.prefix, self.namespace, self.deployment, self.variant, when)
-        return join(folder, f"{self.writer}-{sequence:06d}.parquet")
-
-
-def place_of(settings: ServingSettings, pod: str, started_milliseconds: int) -> Place:
-    """The place of a server's log. The start time is in the name: a restarted container keeps its pod's name."""
-    return Place(
-        prefix=settings.prefix,
-        namespace=settings.namespace,
-        deployment=settings.deployment,
-        variant=settings.variant,
-        writer=f"{pod}-{started_milliseconds:012x}",
-    )
 
 
 class PredictionLog:
@@ -80,18 +55,17 @@ class PredictionLog:
         *,
         flush_seconds: float,
         queue_rows: int,
+        tally: Tally | None = None,
         backoff_seconds: float = BACKOFF_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sink, self._place, self._columns, self._metrics = sink, place, columns, metrics
-        self._flush_seconds, self._limit, self._backoff_seconds, self._clock = (
-            flush_seconds,
-            queue_rows,
-            backoff_seconds,
-            clock,
-        )
+        self._limit, self._backoff_seconds, self._clock = queue_rows, backoff_seconds, clock
+        self._pace = Pace(flush_seconds)
+        self._tally = tally or Tally(bytearray(SIZE))
         self._records: deque[Record] = deque()
-        self._taken = 0  # written by the thread only; metrics.log_queued by the event loop only
+        self._size = 0  # bytes queued in all; the event loop's alone, as metrics.log_queued
+        self._taken = self._taken_size = 0  # rows and bytes that have left the queue; the thread's alone
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._deadline = float("inf")
@@ -106,75 +80,123 @@ class PredictionLog:
         """Queue a record, or count its rows as dropped when the queue is full. Never waits."""
         metrics = self._metrics
         waiting = metrics.log_queued - self._taken + record.rows
-        if waiting > self._limit:
+        if waiting > self._limit or self._size - self._taken_size > QUEUE_BYTES:
             metrics.log_dropped["queue_full"] += record.rows
             return
         self._records.append(record)
         metrics.log_queued += record.rows
+        self._size += record.size
+        self._tally.queued(metrics.log_queued)
         if waiting * 2 > self._limit and not self._wake.is_set():
             self._wake.set()
 
-    def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Write what is queued, for at most this long; what then remains is counted as lost."""
+    def hurry(self) -> None:
+        """Write at short intervals from now on: the process is about to end."""
+        self._pace.seconds = CLOSING_PAUSE
+        self._wake.set()
+
+    def close(self, seconds: float = CLOSE_SECONDS) -> int:
+        """Write what is queued, for at most this long. How many rows then remain; they are counted as dropped."""
         self._deadline = self._clock() + seconds
         self._closing.set()
         self._wake.set()
         self._thread.join(seconds + 1.0)
+        remaining = self._metrics.log_queued - self._taken
+        if remaining:
+            logger.error("prediction log: %d rows are lost: the bucket did not take them in %.0f s", remaining, seconds)
+            self._metrics.log_dropped["storage"] += remaining
+        return remaining
 
     def _work(self) -> None:
         while not self._closing.is_set():
-            self._wake.wait(self._flush_seconds)
+            self._wake.wait(self._pace.pause)
             self._wake.clear()
             self._flush()
         self._flush()
 
     def _flush(self) -> None:
         """Write what was queued when it began; what comes meanwhile waits for the next time, in fewer segments."""
+        began, moment = self._clock(), time.time()
         queued = self._metrics.log_queued
-        while self._taken < queued:
-            batch, rows = self._take()
-            for hour, records in by_hour(batch).items():
-                self._write(hour, records)
-            self._taken += rows
+        something = self._taken < queued
+        while self._taken < queued and self._flush_some():
+            pass
+        if self._taken >= queued:
+            self._metrics.log_complete_until = moment
+            self._pace.took(self._clock() - began if something else 0.0)
 
-    def _take(self) -> tuple[list[Record], int]:
+    def _flush_some(self) -> bool:
+        """Write the records of one batch; False when the log must end before storage took them."""
+        return all(self._write(hour, records) for hour, records in by_hour(self._take()).items())
+
+    def _take(self) -> list[Record]:
         batch: list[Record] = []
-        rows = 0
-        while self._records and rows < SEGMENT_ROWS:
+        rows = size = 0
+        while self._records and rows < SEGMENT_ROWS and size < SEGMENT_BYTES:
             record = self._records.popleft()
             batch.append(record)
             rows += record.rows
-        return batch, rows
+            size += record.size
+        return batch
 
-    def _write(self, hour: int, records: list[Record]) -> None:
+    def _write(self, hour: int, records: list[Record]) -> bool:
+        """Whether these records are settled: stored, or counted because no file can hold them."""
+        from plumbline_serving.segment import encode  # not at the start: Arrow is a third of it
+
         rows = sum(record.rows for record in records)
-        key = self._place.key(hour, self._sequence)
+        sequence = self._sequence
         self._sequence += 1
         try:
-            data = parquet(table_of(records, self._columns))
-        except (pa.ArrowException, ValueError) as exc:
-            # A text that is no UTF-8, say: one such batch must not end the thread, and with it the log.
+            data = encode(records, self._columns)
+        except Unencodable as exc:
+            # One such batch must not end the thread, and with it the log.
             logger.error("prediction log: cannot encode %d rows: %s; they are counted as dropped", rows, exc)
             self._metrics.log_dropped["encoding"] += rows
-            return
-        if self._put(key, data):
+        else:
+            self._tally.sends(hour, sequence, rows)
+            if not self._put(self._place.key(hour, sequence), data):
+                return False
             self._metrics.log_written += rows
             self._metrics.log_segments += 1
-        else:
-            self._metrics.log_dropped["storage"] += rows
+        self._tally.settles(rows)
+        self._taken += rows
+        self._taken_size += sum(record.size for record in records)
+        return True
 
     def _put(self, key: str, data: bytes) -> bool:
-        """Whether storage took the object, after at most ATTEMPTS tries and never beyond the closing deadline."""
-        for attempt in range(ATTEMPTS):
+        """Whether storage took the object; tried again and again, but never beyond the closing deadline."""
+        pause = self._backoff_seconds
+        while True:
             try:
                 self._sink.put(key, data)
             except StorageTrouble as exc:
-                logger.warning("prediction log, attempt %d of %d: %s", attempt + 1, ATTEMPTS, exc)
+                logger.warning("prediction log: %s; %d rows wait", exc, self._metrics.log_queued - self._taken)
             else:
                 return True
-            pause = self._backoff_seconds * 2**attempt
-            if attempt + 1 == ATTEMPTS or self._clock() + pause > self._deadline:
-                break
-            self._closing.wait(pause)
-        logger.error("prediction log: gave up on %s (%d bytes); its rows are counted as dropped", key, len(data))
-        return False
+            if self._closing.is_set():
+                if self._clock() + CLOSING_PAUSE > self._deadline:
+                    return False
+                time.sleep(CLOSING_PAUSE)
+            else:
+                self._closing.wait(pause)
+                pause = min(2 * pause, BACKOFF_LIMIT)
+
+
+class Pace:
+    """How long to pause between flushes, so that a row queued just after one began is stored within `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.pause = seconds / 2
+        self._slowest = seconds / (4 * MARGIN)
+
+    def took(self, seconds: float) -> None:
+        """A flush has ended after so long, 0 when there was nothing to write.
+
+        The next one must begin `MARGIN` times its own expected time before the row's time is up, and not more than
+        twice in it: a bucket as slow as that gets one segment after the other, and what is lost grows with it.
+        """
+        if seconds:
+            self._slowest = max(seconds, DECAY * self._slowest)
+        whole = max(self.seconds - MARGIN * self._slowest, self.seconds / 2)
+        self.pause = max(whole - seconds, 0.0)

@@ -1,5 +1,6 @@
 """What the server counts, and how it looks in Prometheus."""
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterator
 
@@ -25,8 +26,9 @@ class Metrics:
         self.seconds = 0.0
         self.log_queued = 0
         self.log_written = 0
-        self.log_dropped: dict[str, int] = {"queue_full": 0, "storage": 0, "shape": 0, "encoding": 0}
+        self.log_dropped: dict[str, int] = {"queue_full": 0, "storage": 0, "shape": 0, "encoding": 0, "killed": 0}
         self.log_segments = 0
+        self.log_complete_until = time.time()
         self._info = {"variant": variant, "manifest": manifest, "model": digest}
         self._registry = CollectorRegistry()
         self._registry.register(_Collected(self))
@@ -79,6 +81,9 @@ class Metrics:
         for reason, count in list(self.log_dropped.items()):
             dropped.add_metric([reason], count)
         yield dropped
+        behind = "Seconds since the moment up to which every row has been written or counted as dropped."
+        seconds = max(0.0, time.time() - self.log_complete_until)
+        yield GaugeMetricFamily("plumbline_serving_log_behind_seconds", behind, value=seconds)
         segments = "Segments of the prediction log written."
         yield CounterMetricFamily("plumbline_serving_log_segments", segments, value=self.log_segments)
 

@@ -1,8 +1,10 @@
-"""A segment of the prediction log: records of one hour as one Parquet file."""
+"""A segment of the prediction log: records of one hour as one Parquet file.
+
+Imported by the log's thread at its first flush, not at the start: Arrow costs a tenth of a second and tens of MiB.
+"""
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +12,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from plumbline_contract.prediction import INPUT_PREFIX, OUTPUT_PREFIX, prediction_id
-from plumbline_serving.tensors import Array, TensorSpec
+from plumbline_serving.errors import Unencodable
+from plumbline_serving.record import Columns, Record
+from plumbline_serving.tensors import Array
 
-MILLISECONDS_PER_HOUR = 3_600_000
 UNIQUE = frozenset({"prediction_id", "request_id"})
 IntArray = NDArray[np.int64]
 
@@ -33,26 +36,12 @@ _ARROW: dict[str, pa.DataType] = {
 }
 
 
-class Record(NamedTuple):
-    """One answered request: what was asked (already redacted) and what was said."""
-
-    milliseconds: int
-    request_id: str
-    role: str
-    unit: str
-    rows: int
-    inputs: tuple[Array, ...]
-    outputs: tuple[Array, ...]
-
-
-class Columns(NamedTuple):
-    """Which model and which tensors the records of this server hold."""
-
-    variant: str
-    manifest: str
-    inputs: tuple[TensorSpec, ...]
-    hashed: frozenset[str]
-    outputs: tuple[TensorSpec, ...]
+def encode(records: Sequence[Record], columns: Columns) -> bytes:
+    """The records as one Parquet file. Raises Unencodable for what Arrow cannot hold, a text that is no UTF-8, say."""
+    try:
+        return parquet(table_of(records, columns))
+    except (pa.ArrowException, ValueError) as exc:
+        raise Unencodable(type(exc).__name__) from exc
 
 
 def table_of(records: Sequence[Record], columns: Columns) -> pa.Table:
@@ -105,11 +94,3 @@ def parquet(table: pa.Table) -> bytes:
     # A dictionary of values that hardly repeat (ids, numbers) costs ten times the writing and saves nothing.
     pq.write_table(table, sink, compression="zstd", use_dictionary=texts)
     return sink.getvalue()
-
-
-def by_hour(records: Sequence[Record]) -> dict[int, list[Record]]:
-    """Records by the hour of their prediction, as hours since the epoch."""
-    hours: dict[int, list[Record]] = {}
-    for record in records:
-        hours.setdefault(record.milliseconds // MILLISECONDS_PER_HOUR, []).append(record)
-    return hours

@@ -12,8 +12,10 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Generator, Mapping
+from pathlib import Path
 
 import numpy as np
 import uvicorn
@@ -22,14 +24,16 @@ from pydantic import ValidationError
 from plumbline_contract.routes import SERVING_VARIABLE, ServingSettings
 from plumbline_serving.app import App
 from plumbline_serving.direct import DirectProtocol
-from plumbline_serving.errors import StartFailure
+from plumbline_serving.errors import StartFailure, StorageTrouble
 from plumbline_serving.infer import Inference
-from plumbline_serving.log import PredictionLog, place_of
+from plumbline_serving.log import PredictionLog
 from plumbline_serving.metrics import Metrics
 from plumbline_serving.model import Model, load
+from plumbline_serving.place import place_of
+from plumbline_serving.record import Columns
 from plumbline_serving.redaction import redaction_of
-from plumbline_serving.segment import Columns
 from plumbline_serving.storage import Storage
+from plumbline_serving.tally import Ended, Tally, open_tally
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +80,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-def run(settings: ServingSettings, host: str, port: int, drain_seconds: float) -> None:
-    """Serve until SIGTERM or SIGINT, then return. Raises StartFailure."""
+def run(settings: ServingSettings, host: str, port: int, drain_seconds: float) -> int:
+    """Serve until SIGTERM or SIGINT; how many rows of the prediction log the end has lost. Raises StartFailure."""
     storage = Storage(settings)
     model = load(settings, storage)
     metrics = Metrics(settings.variant, model.manifest, model.digest)
@@ -105,9 +109,10 @@ def run(settings: ServingSettings, host: str, port: int, drain_seconds: float) -
     settle_garbage_collector()
     np.seterr(over="ignore")  # a number too large for FP32 is answered with 400, not printed; inherited by all tasks
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(server, app, drain_seconds))
-    log.close()
+        runner.run(_serve(server, app, log, drain_seconds))
+    lost = log.close()
     logger.info("stopped; %d log rows written, dropped %s", metrics.log_written, metrics.log_dropped)
+    return lost
 
 
 def assemble(settings: ServingSettings, model: Model, storage: Storage, metrics: Metrics) -> tuple[App, PredictionLog]:
@@ -115,30 +120,54 @@ def assemble(settings: ServingSettings, model: Model, storage: Storage, metrics:
     redaction = redaction_of(model.signature.inputs, settings.redact, hash_key(os.environ, storage))
     columns = Columns(settings.variant, model.manifest, redaction.kept, redaction.hashed, model.signature.outputs)
     pod = os.environ.get("HOSTNAME") or socket.gethostname()
+    started = time.time_ns() // 1_000_000
+    tally = open_tally(Path(tempfile.gettempdir()) / f"plumbline-{pod}-{settings.variant}.tally")
+    tally.begin(started, lost_before(tally, settings, pod, storage))
+    metrics.log_dropped["killed"] = tally.lost
     log = PredictionLog(
         storage,
-        place_of(settings, pod, time.time_ns() // 1_000_000),
+        place_of(settings, pod, started),
         columns,
         metrics,
         flush_seconds=settings.log_flush_seconds,
         queue_rows=settings.log_queue_rows,
+        tally=tally,
     )
     return App(settings, Inference(model, settings.variant, redaction, log, metrics), metrics), log
 
 
-async def _serve(server: _Server, app: App, drain_seconds: float) -> None:
+def lost_before(tally: Tally, settings: ServingSettings, pod: str, storage: Storage) -> int:
+    """How many rows the process before this one has answered and not brought to the bucket."""
+
+    def arrived(ended: Ended) -> bool:
+        key = place_of(settings, pod, ended.started).key(ended.hour, ended.sequence)
+        try:
+            return storage.has(key)
+        except StorageTrouble as exc:
+            logger.warning("prediction log: %s; its %d rows are counted as lost", exc, ended.rows)
+            return False
+
+    ended = tally.ended()
+    lost = ended.lost(arrived) if ended else 0
+    if lost:
+        logger.error("prediction log: the process before this one was killed; %d rows it answered are lost", lost)
+    return lost
+
+
+async def _serve(server: _Server, app: App, log: PredictionLog, drain_seconds: float) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    drain = loop.create_task(_drain(server, app, stop, drain_seconds))
+    drain = loop.create_task(_drain(server, app, log, stop, drain_seconds))
     await server.serve()
     drain.cancel()
 
 
-async def _drain(server: _Server, app: App, stop: asyncio.Event, seconds: float) -> None:
+async def _drain(server: _Server, app: App, log: PredictionLog, stop: asyncio.Event, seconds: float) -> None:
     await stop.wait()
     app.draining = True
+    log.hurry()
     logger.info("draining for %.1f s", seconds)
     await asyncio.sleep(seconds)  # a fixed time by design: whoever routes to us must first see that we are not ready
     server.should_exit = True

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from plumbline_contract.base import digest_of
 from plumbline_contract.layout import blob, hash_key
 from plumbline_contract.routes import ServingSettings
-from plumbline_serving.errors import ServingError, StartFailure
+from plumbline_serving.errors import StartFailure, StorageTrouble
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 3.0  # an endpoint in the same cluster answers in milliseconds
 READ_SECONDS = 20.0  # between two packets, not for a whole object
 KEY_BYTES = 32  # as long as the hash
-
-
-class StorageTrouble(ServingError):
-    """Storage did not take an object; trying again may help."""
 
 
 class Storage:
@@ -104,3 +100,15 @@ class Storage:
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=data)
         except (BotoCoreError, ClientError) as exc:
             raise StorageTrouble(f"cannot write s3://{self.bucket}/{key}: {exc}") from exc
+
+    def has(self, key: str) -> bool:
+        """Whether there is such an object. Raises StorageTrouble when storage does not say."""
+        try:
+            self._s3.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as exc:
+            if exc.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return False
+            raise StorageTrouble(f"cannot look for s3://{self.bucket}/{key}: {exc}") from exc
+        except BotoCoreError as exc:
+            raise StorageTrouble(f"cannot look for s3://{self.bucket}/{key}: {exc}") from exc
+        return True
