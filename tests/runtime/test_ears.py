@@ -10,12 +10,14 @@ import kopf
 import pytest
 from prometheus_client import generate_latest
 
+from plumbline_operator.kube import refs
 from plumbline_operator.model.meta import MANAGED_BY, MANAGED_VALUE, OWNER_KIND, OWNER_NAME, Key, Manifest
 from plumbline_operator.model.names import label_value
 from plumbline_operator.rooms import ROOMS
 from plumbline_operator.runtime.ears import CHILDREN, Ears, listener_settings
 from plumbline_operator.runtime.links import Links
 from plumbline_operator.runtime.metrics import Metrics
+from plumbline_operator.runtime.owned import owner_reference
 from plumbline_operator.runtime.queue import WorkQueue
 from tests.runtime.toy import KIND, ROOM
 from tests.support.clock import Clock
@@ -89,6 +91,19 @@ async def test_a_child_whose_label_was_stripped_wakes_its_owner_once_more(ears: 
     assert woken(ears) == {key("bear")}
 
 
+@pytest.mark.parametrize("labels", [{}, {MANAGED_BY: MANAGED_VALUE}, {OWNER_KIND: "Toy", OWNER_NAME: "wrong"}])
+async def test_a_child_without_its_labels_wakes_its_owner_by_reference(ears: Ears, labels: dict[str, str]) -> None:
+    child = thing("batch/v1", "Job", "bear-play", labels=labels, ownerReferences=[owner_reference(bear())])
+    await heard(ears, "jobs", "MODIFIED", child)
+    assert key("bear") in woken(ears)
+
+
+async def test_somebody_elses_kind_of_the_same_name_is_not_woken_by_reference(ears: Ears) -> None:
+    owner = {"apiVersion": "toys.example.com/v1", "kind": "Toy", "name": "bear", "uid": "u"}
+    await heard(ears, "jobs", "MODIFIED", thing("batch/v1", "Job", "j", ownerReferences=[owner]))
+    assert woken(ears) == set()
+
+
 async def test_a_child_of_an_owner_with_a_long_name_finds_it(ears: Ears) -> None:
     long = "bear-" + "x" * 80
     await heard(ears, "toys", None, bear(long))
@@ -101,6 +116,25 @@ async def test_a_child_of_an_owner_with_a_long_name_finds_it(ears: Ears) -> None
 async def test_a_child_of_nobody_wakes_nobody(ears: Ears, labels: dict[str, str]) -> None:
     await heard(ears, "pods", "ADDED", thing("v1", "Pod", "p", labels=labels))
     assert woken(ears) == set()
+
+
+async def test_what_comes_late_wakes_and_is_not_kept(ears: Ears) -> None:
+    await heard(ears, "toys", "MODIFIED", ready(bear(), "Played"))
+    woken(ears)
+    older = bear()
+    older["metadata"]["resourceVersion"] = "6"
+    for event in ("MODIFIED", "DELETED"):
+        await heard(ears, "toys", event, older)
+        assert woken(ears) == {key("bear")}
+        assert ears.heard == {key("bear"): 7}
+    assert b'name="bear"' in generate_latest(ears.metrics.registry)
+
+
+async def test_the_newest_version_of_a_watch_is_told_for_a_namespace_and_for_all(ears: Ears) -> None:
+    await heard(ears, "toys", "MODIFIED", bear())
+    await heard(ears, "toys", "DELETED", bear("cub", namespace="others") | {})
+    assert ears.newest(KIND.ref, "team") == ears.newest(KIND.ref, None) == 7
+    assert ears.newest(KIND.ref, "elsewhere") == 0
 
 
 async def test_one_of_our_kinds_that_is_somebodys_child_wakes_both(ears: Ears) -> None:
@@ -127,7 +161,7 @@ def test_nothing_but_events_is_listened_to_and_every_handler_is_asynchronous() -
 
 def test_only_our_children_cross_the_wire() -> None:
     selectors = listener_settings(clusterwide=True).watching.label_selectors
-    assert len(CHILDREN) == 5
+    assert set(CHILDREN) > set(refs.CHILDREN)
     for ref in CHILDREN:
         assert selectors[ref.group, ref.version, ref.plural] == f"{MANAGED_BY}={MANAGED_VALUE}"
 

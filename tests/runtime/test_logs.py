@@ -61,3 +61,17 @@ def test_the_level_is_kept_and_chatter_is_not(loggers: None, capsys: pytest.Capt
     logging.getLogger("httpx2").info("GET /measured")
     logging.getLogger("plumbline.test").info("said")
     assert [json.loads(one)["message"] for one in capsys.readouterr().out.splitlines()] == ["said"]
+
+
+def test_what_kopf_takes_for_its_end_is_a_warning_in_one_line(
+    loggers: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up("info")
+    try:
+        raise ValueError("the reason")
+    except ValueError:
+        logging.getLogger("kopf._core.reactor").exception("Watcher for %s has failed", "toys")
+    (text,) = capsys.readouterr().out.strip().splitlines()
+    found = json.loads(text)
+    assert (found["level"], found["message"]) == ("warning", "Watcher for toys has failed (ValueError('the reason'))")
+    assert "exception" not in found

@@ -1,9 +1,7 @@
 """Starts and stops the operator.
 
-    log in ─ health port ─ rights ─ Lease ─ workers, resync ─ kopf                (start)
-    kopf ends ─ work in progress is finished, at most 20 s ─ Lease is released    (stop)
-
-Workers start before kopf: when kopf ends it cancels every task that was born after its own start.
+log in ─ health port ─ rights ─ Lease ─ workers, resync, listener             (start)
+no more news ─ work in progress is finished, at most 20 s ─ Lease is released  (stop)
 """
 
 import asyncio
@@ -15,18 +13,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import kopf
-
 from plumbline_operator.kube.auth import login
 from plumbline_operator.kube.http import HttpKube
 from plumbline_operator.model.meta import Key
 from plumbline_operator.rights import missing
 from plumbline_operator.rooms import ROOMS
-from plumbline_operator.runtime.ears import Ears, listener_settings
+from plumbline_operator.runtime.ears import Ears
 from plumbline_operator.runtime.events import Recorder
 from plumbline_operator.runtime.health import HealthServer
 from plumbline_operator.runtime.lease import Election
 from plumbline_operator.runtime.links import Links
+from plumbline_operator.runtime.listener import listener
 from plumbline_operator.runtime.loop import Loop
 from plumbline_operator.runtime.metrics import Metrics
 from plumbline_operator.runtime.queue import WorkQueue
@@ -35,6 +32,8 @@ from plumbline_operator.runtime.room import Sight
 from plumbline_operator.runtime.workers import Workers
 from plumbline_operator.settings import Settings
 from plumbline_operator.signals.http import HttpSignals
+
+LISTENER_SECONDS = 10.0  # how long a shutdown waits for the watches to close
 
 log = logging.getLogger(__name__)
 
@@ -100,32 +99,22 @@ async def _work(
     queue: WorkQueue[Key] = WorkQueue(time.monotonic)
     ears = Ears(rooms, queue, Links(), metrics)
     loop = Loop(kube, Sight(kube, signals, settings.images), Recorder(kube, election.holder))
-    workers = Workers(rooms, queue, loop, metrics, lambda: datetime.now(UTC))
-    resync = Resync(kube, ears, settings.resync_seconds, settings.watched)
+    workers = Workers(rooms, queue, loop, metrics, lambda: datetime.now(UTC), election.confirmed)
+    listening = listener(ears, settings.watched)
+    resync = Resync(kube, ears, settings.resync_seconds, settings.watched, listening.renew)
     tasks = [
         *(_watched(life, "a worker ended", workers.work()) for _ in range(settings.workers)),
         _watched(life, "the Lease was lost", election.keep()),
-        _watched(life, "a watch is dead", resync.run()),
+        _watched(life, "the resync ended", resync.run()),
     ]
-    await _listen(settings, life, ears)
-    life.end()
+    ears_open = _watched(life, "the listener ended", listening.run())
+    await life.stop.wait()
+    listening.end()
     await workers.drain(settings.drain_seconds)
-    for task in tasks:
+    await asyncio.wait([ears_open], timeout=LISTENER_SECONDS)
+    for task in (*tasks, ears_open):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _listen(settings: Settings, life: Life, ears: Ears) -> None:
-    """Run kopf until it is told to stop, or fails."""
-    clusterwide = not settings.watched
-    await kopf.operator(
-        registry=ears.listen(),
-        settings=listener_settings(clusterwide=clusterwide),
-        clusterwide=clusterwide,
-        namespaces=settings.watched,
-        stop_flag=life.stop,
-        standalone=True,
-    )
+    await asyncio.gather(*tasks, ears_open, return_exceptions=True)
 
 
 def _watched(life: Life, illness: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -159,7 +148,7 @@ async def _until_stopped(life: Life) -> None:
 
 
 def _stop_on_signals(life: Life) -> None:
-    """Stop on SIGTERM and SIGINT; once kopf runs it takes them over, with the same effect."""
+    """Stop on SIGTERM and SIGINT."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, life.end)

@@ -1,16 +1,18 @@
 """Hears of changes and wakes whom they concern. Handlers only put keys into the queue: they cannot fail.
 
 our kinds ───────► the object, who depends on it, whom it names
-children ────────► the owner, by label
+children ────────► the owner, by label; by owner reference should the label be gone
+
+What is remembered only wakes; it never decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
 
-from plumbline_operator.kube.refs import CONFIG_MAPS, DEPLOYMENTS, JOBS, PODS, SERVICES
+from plumbline_operator.kube import refs
 from plumbline_operator.model.meta import (
     GROUP,
     MANAGED_BY,
@@ -27,82 +29,138 @@ from plumbline_operator.runtime.metrics import Metrics
 from plumbline_operator.runtime.queue import WorkQueue
 from plumbline_operator.runtime.room import Room
 
-CHILDREN = (JOBS, PODS, DEPLOYMENTS, SERVICES, CONFIG_MAPS)
+CHILDREN = (refs.PODS, *refs.CHILDREN)
+ERROR_BACKOFFS = (1, 2, 3, 5, 8, 8, 8)  # seconds; no gap longer than 8, so that an outage is noticed to be over
 OURS = f"{MANAGED_BY}={MANAGED_VALUE}"  # server side: only our children cross the wire
+
+
+def at_once(task: Callable[..., None], *arguments: Any) -> None:
+    """Run a task here and now."""
+    task(*arguments)
 
 
 @dataclass(slots=True)
 class Ears:
-    """What the watches have told so far, and where it goes.
+    """What is known of every watched object, and where news of it goes.
 
-    `heard` keeps the last resourceVersion of each of our objects, so that a resync can tell a silent watch from a
-    quiet world. `labels` finds an owner whose name was too long for a label.
+    `heard` keeps the newest resourceVersion known of each object, ours and children, whoever told of it; `told` keeps
+    for each type and namespace the newest one that a watch told of, so that a resync can tell a silent watch from a
+    quiet world. `post` brings a task from the listener's thread into ours. `labels` finds an owner whose name was too
+    long for a label.
     """
 
     rooms: Mapping[str, Room]
     queue: WorkQueue[Key]
     links: Links
     metrics: Metrics
+    post: Callable[..., Any] = at_once
     heard: dict[Key, int] = field(default_factory=dict)
+    told: dict[tuple[Ref, str], int] = field(default_factory=dict)
+    _owners: dict[Key, tuple[Key, ...]] = field(default_factory=dict)
     _labels: dict[Key, Key] = field(default_factory=dict)
 
     def listen(self) -> kopf.OperatorRegistry:
         """A kopf registry that brings every event of our kinds and of their children here."""
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(login)
-        for room in self.rooms.values():
-            _subscribe(registry, room.kind.ref, self._on_own(room))
-        for ref in CHILDREN:
-            _subscribe(registry, ref, self._on_child)
+        for ref in self.watched():
+            _subscribe(registry, ref, self._on_event(ref))
         return registry
 
-    def note(self, room: Room, raw: Manifest, *, gone: bool = False) -> None:
-        """One of our objects is as `raw` says, or is gone: wake it and whom it concerns."""
-        key = key_of(room, raw)
-        if gone:
+    def watched(self) -> tuple[Ref, ...]:
+        """Every type that is watched: our kinds, then children's."""
+        return (*(room.kind.ref for room in self.rooms.values()), *CHILDREN)
+
+    def newest(self, ref: Ref, namespace: str | None) -> int:
+        """The newest version that the watch of this type has told of; None: the watch of all namespaces."""
+        return max((v for (one, space), v in self.told.items() if one == ref and namespace in (None, space)), default=0)
+
+    def hear(self, ref: Ref, raw: Manifest, gone: bool) -> None:
+        """A watch tells of an object."""
+        watch = (ref, raw["metadata"]["namespace"])
+        self.told[watch] = max(self.told.get(watch, 0), version_of(raw))
+        self.learn(ref, raw, gone=gone)
+
+    def learn(self, ref: Ref, raw: Manifest, *, gone: bool = False) -> None:
+        """An object, ours or a child, is as `raw` says, or is gone, whoever told of it: wake everybody concerned.
+
+        What is older than what is known already comes late: it wakes, and nothing of it is kept.
+        """
+        key = key_of(ref, raw)
+        late = version_of(raw) < self.heard.get(key, -1)
+        if ref.kind in self.rooms:
+            self._note(self.rooms[ref.kind], raw, gone=gone, late=late)
+        elif gone and not late:
             self.forget(key)
-        else:
-            self.heard[key] = int(raw["metadata"].get("resourceVersion", 0))
+        elif not late:
+            self.heard[key] = version_of(raw)
+        owners = self._owners_of(raw)
+        if owners and key in self.heard:
+            self._owners[key] = owners
+        for owner in owners:
+            self.queue.add(owner)
+
+    def miss(self, key: Key) -> None:
+        """An object has gone and no watch told of it: wake everybody concerned, and forget it."""
+        for woken in (*self.links.dependents(key), *self._owners.get(key, ())):
+            self.queue.add(woken)
+        self.forget(key)
+
+    def forget(self, key: Key) -> None:
+        """An object is gone. Who depends on it still does, and must be woken by whoever learnt of it."""
+        self.heard.pop(key, None)
+        self._owners.pop(key, None)
+        if key.kind in self.rooms:
+            self._labels.pop(_label_key(key), None)
+            self.metrics.drop(key)
+            self.links.replace(key, ())
+
+    def _note(self, room: Room, raw: Manifest, *, gone: bool, late: bool) -> None:
+        key = key_of(room.kind.ref, raw)
+        if gone and not late:
+            self.forget(key)
+        elif not late:
+            self.heard[key] = version_of(raw)
             self.metrics.show(key, raw)
             self.links.replace(key, room.dependencies(raw))
             self._labels[_label_key(key)] = key
         for woken in {key, *self.links.dependents(key), *room.wakes(raw)}:
             self.queue.add(woken)
 
-    def forget(self, key: Key) -> None:
-        """An object is gone. Who depends on it still does, and must be woken by whoever learnt of it."""
-        self.heard.pop(key, None)
-        self._labels.pop(_label_key(key), None)
-        self.metrics.drop(key)
-        self.links.replace(key, ())
-
-    def _on_own(self, room: Room) -> Any:
+    def _on_event(self, ref: Ref) -> Any:
         async def noticed(type: str | None, body: kopf.RawBody, **_: Any) -> None:
-            raw = dict(body)
-            self.note(room, raw, gone=type == "DELETED")
-            self._wake_owner(raw)
+            self.post(self.hear, ref, dict(body), type == "DELETED")
 
         return noticed
 
-    async def _on_child(self, body: kopf.RawBody, **_: Any) -> None:
-        self._wake_owner(dict(body))
+    def _owners_of(self, raw: Manifest) -> tuple[Key, ...]:
+        """Whom an object's labels name as its owner, and whom its owner references name, should the labels be wrong."""
+        meta = raw["metadata"]
+        labels, references = meta.get("labels", {}), meta.get("ownerReferences", ())
+        named = [(one["kind"], one["name"]) for one in references if _is_ours(one)]
+        if labels.get(OWNER_NAME):
+            named.append((labels.get(OWNER_KIND), labels[OWNER_NAME]))
+        keys = {Key(kind, meta["namespace"], name) for kind, name in named if kind in self.rooms}
+        return tuple(self._labels.get(key, key) for key in keys)
 
-    def _wake_owner(self, raw: Manifest) -> None:
-        labels = raw["metadata"].get("labels", {})
-        kind, name = labels.get(OWNER_KIND), labels.get(OWNER_NAME)
-        if kind in self.rooms and name:
-            key = Key(kind, raw["metadata"]["namespace"], name)
-            self.queue.add(self._labels.get(key, key))
+
+def key_of(ref: Ref, raw: Manifest) -> Key:
+    """The key of an object of this type."""
+    return Key(ref.kind, raw["metadata"]["namespace"], raw["metadata"]["name"])
 
 
-def key_of(room: Room, raw: Manifest) -> Key:
-    """The key of one of our objects."""
-    return Key(room.kind.kind, raw["metadata"]["namespace"], raw["metadata"]["name"])
+def version_of(raw: Manifest) -> int:
+    """The resourceVersion of an object: grows with every change in the cluster."""
+    return int(raw["metadata"].get("resourceVersion", 0))
 
 
 def _label_key(key: Key) -> Key:
     """The key as a child's labels spell it."""
     return Key(key.kind, key.namespace, label_value(key.name))
+
+
+def _is_ours(reference: Manifest) -> bool:
+    return str(reference["apiVersion"]).partition("/")[0] == GROUP
 
 
 def _subscribe(registry: kopf.OperatorRegistry, ref: Ref, handler: Any) -> None:
@@ -140,9 +198,12 @@ def listener_settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     settings.watching.chunk_size = 500  # smaller peaks on the first list
     settings.watching.connect_timeout = 10
     settings.watching.server_timeout = 300
+    settings.watching.reconnect_backoff = 1.0  # seconds; the default of a tenth is a storm when all watches fall
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30
     settings.networking.enforce_retry_after = True
+    settings.networking.error_backoffs = ERROR_BACKOFFS
+    settings.process.ultimate_exiting_timeout = None  # it would kill us; the listener begins again
     for ref in CHILDREN:
         settings.watching.label_selectors[ref.group, ref.version, ref.plural] = OURS
     return settings

@@ -33,10 +33,21 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def modest(record: logging.LogRecord) -> bool:
+    """Lower what kopf takes for its end to a warning in one line: the listener says what follows, and begins again."""
+    if record.name.partition(".")[0] == "kopf" and record.levelno > logging.WARNING:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        if record.exc_info and record.exc_info[1] is not None:
+            record.msg, record.args = f"{record.getMessage()} ({record.exc_info[1]!r})", ()
+            record.exc_info = record.exc_text = None
+    return True
+
+
 def set_up(level: str) -> None:
     """Send every log line to standard output as JSON, at `level` and above."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
+    handler.addFilter(modest)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # kopf writes a line for every handler call that succeeded, that is for every event.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

@@ -1,0 +1,116 @@
+"""kopf, the ears' ears, in a thread and an event loop of its own: when it falls, nothing of ours falls with it.
+
+kopf ends for good on answers that a troubled API server gives: 401, 404, 409, 410, half a list, a minute of 503. When
+it ends it cancels what it finds in its event loop. So it gets a loop of its own, and is begun again.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import kopf
+
+from plumbline_operator.runtime.ears import Ears, listener_settings
+
+FIRST_PAUSE = 1.0  # seconds until it is begun again, doubling
+LONGEST_PAUSE = 15.0  # seconds; beginning costs two calls for each type that is watched
+CALM_SECONDS = 60.0  # after so long a life the pauses start from the first one again
+
+log = logging.getLogger(__name__)
+
+Life = Callable[[asyncio.Event], Awaitable[None]]
+"""Listens until the event is set, or raises."""
+
+
+@dataclass(slots=True)
+class Listener:
+    """Keeps one life of `live` going in a thread. Call everything from one event loop."""
+
+    live: Life
+    first_pause: float = FIRST_PAUSE
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _stop: Callable[[], object] = lambda: None
+
+    async def run(self) -> None:
+        """Listen until end() is called; what goes wrong is logged, waited out, and begun again."""
+        pause = self.first_pause
+        while not self._ended.is_set():
+            began = time.monotonic()
+            trouble = await self._once()
+            if trouble is None:
+                continue
+            pause = self.first_pause if time.monotonic() - began > CALM_SECONDS else pause
+            log.warning("the watches fell: %s; they begin again in %.0f s", trouble, pause)
+            try:
+                await asyncio.wait_for(self._ended.wait(), pause)
+            except TimeoutError:
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def renew(self) -> None:
+        """Begin all watches anew, with fresh connections and lists."""
+        self._stop()
+
+    def end(self) -> None:
+        """Let run() return soon."""
+        self._ended.set()
+        self._stop()
+
+    async def _once(self) -> str | None:
+        """One life, from its beginning to its end; why it fell, None when it was told to end."""
+        ours = asyncio.get_running_loop()
+        over: asyncio.Future[str | None] = ours.create_future()
+        told = threading.Event()
+        flags: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+        async def life() -> None:
+            flag = asyncio.Event()
+            flags.append((asyncio.get_running_loop(), flag))
+            if told.is_set():
+                return
+            await self.live(flag)
+
+        def thread() -> None:
+            try:
+                asyncio.run(life())
+                trouble = "they ended by themselves"
+            except Exception as error:  # noqa: BLE001  # the thread's boundary: whatever it was, it is told and begun again
+                trouble = f"{type(error).__name__}: {error}"
+            _tell(ours, over.set_result, None if told.is_set() else trouble)
+
+        def stop() -> None:
+            told.set()
+            for loop, flag in flags:
+                _tell(loop, flag.set)
+
+        self._stop = stop
+        threading.Thread(target=thread, name="listener", daemon=True).start()
+        return await over
+
+
+def _tell(loop: asyncio.AbstractEventLoop, task: Callable[..., object], *arguments: object) -> None:
+    """Have a task run in another loop, unless that loop is over."""
+    try:
+        loop.call_soon_threadsafe(task, *arguments)
+    except RuntimeError:  # the loop was closed: nobody waits for this any more
+        log.debug("nobody listens any more")
+
+
+def listener(ears: Ears, namespaces: Sequence[str]) -> Listener:
+    """A listener that brings every event to these ears, in the event loop that calls this."""
+    ears.post = asyncio.get_running_loop().call_soon_threadsafe
+    clusterwide = not namespaces
+
+    async def live(stop: asyncio.Event) -> None:
+        await kopf.operator(
+            registry=ears.listen(),
+            settings=listener_settings(clusterwide=clusterwide),
+            clusterwide=clusterwide,
+            namespaces=namespaces,
+            stop_flag=stop,
+            standalone=True,
+        )
+
+    return Listener(live)
