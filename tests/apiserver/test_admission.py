@@ -20,10 +20,11 @@ from tests.support.cluster.progress import wait_until
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]  # builds the API server and helm the first time
 
-NAMESPACE = "team"
+NAMESPACE, ELSEWHERE = "team", "gitops"
 APPROVERS = "ml-approvers"
 ALICE, BOB, CAROL, MALLORY = (f"{name}@example.com" for name in ("alice", "bob", "carol", "mallory"))
-PIPELINE = f"system:serviceaccount:{NAMESPACE}:pipeline"
+PIPELINE = f"system:serviceaccount:{ELSEWHERE}:pipeline"
+LOCAL = f"system:serviceaccount:{NAMESPACE}:pipeline"  # whoever edits in the namespace can make a token for it
 ACTIVE_SECONDS = 60  # the API server notices policies by watching; it takes a second or two
 
 
@@ -99,7 +100,7 @@ def binding(name: str, subject_kind: str, subject: str, *, cluster: bool = False
 
 PEOPLE = (
     role("writer", (GROUP, ("datasetsnapshots", "modelversions"), ("create", "get"))),
-    role("editor", (GROUP, ("trainingruns", "approvals"), ("get", "patch", "update"))),
+    role("editor", (GROUP, ("trainingruns", "approvals", "approvals/status"), ("get", "patch", "update"))),
     role("delegate", (GROUP, ("trainingruns", "approvals"), ("create", "get", "delete", "onbehalf"))),
     role("impersonator", ("", ("users", "groups"), ("impersonate",))),
     *(binding("plumbline-experimenter", "User", name) for name in (ALICE, BOB, MALLORY)),
@@ -107,14 +108,17 @@ PEOPLE = (
     binding("plumbline-approver", "Group", APPROVERS),
     *(binding("writer", "User", name) for name in (ALICE, MALLORY)),
     binding("editor", "User", CAROL),
-    binding("delegate", "User", PIPELINE),
+    *(binding("delegate", "User", name) for name in (PIPELINE, LOCAL)),
     binding("impersonator", "User", MALLORY, cluster=True),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Everybody. alice trains; bob belongs to the approvers; carol may decide but belongs to no group."""
+    """Everybody. alice trains; bob belongs to the approvers; carol may decide but belongs to no group.
+
+    pipeline and local may act for others; local lives in the very namespace.
+    """
 
     cluster: Cluster
     alice: Person
@@ -122,41 +126,51 @@ class Cast:
     carol: Person
     mallory: Person
     pipeline: Person
+    local: Person
 
 
 @pytest.fixture(scope="module")
 def cast() -> Iterator[Cast]:
     """An API server on which every policy is in force."""
     with installed("admission") as cluster:
-        cluster.kubectl("create", "namespace", NAMESPACE)
-        cluster.kubectl("-n", NAMESPACE, "create", "serviceaccount", "pipeline")
+        for namespace in (NAMESPACE, ELSEWHERE):
+            cluster.kubectl("create", "namespace", namespace)
+            cluster.kubectl("-n", namespace, "create", "serviceaccount", "pipeline")
         apply(cluster, *PEOPLE)
         people = {
             name.split("@")[0]: Person(cluster, name, cluster.user_kubeconfig(name, groups))
             for name, groups in ((ALICE, [APPROVERS]), (BOB, [APPROVERS]), (CAROL, []), (MALLORY, []))
         }
-        pipeline = Person(cluster, PIPELINE, cluster.service_account_kubeconfig(NAMESPACE, "pipeline"))
-        found = Cast(cluster, pipeline=pipeline, **people)
+        pipeline = Person(cluster, PIPELINE, cluster.service_account_kubeconfig(ELSEWHERE, "pipeline"))
+        local = Person(cluster, LOCAL, cluster.service_account_kubeconfig(NAMESPACE, "pipeline"))
+        found = Cast(cluster, pipeline=pipeline, local=local, **people)
         _until_in_force(found)
         yield found
 
 
 def _until_in_force(cast: Cast) -> None:
     """Each policy takes effect on its own; a server-side dry run asks it without leaving anything behind."""
+    disguised = cast.mallory.acting_as(ALICE, "system:authenticated")
     asked: dict[str, Callable[[], str]] = {
         "spec.author is": lambda: cast.mallory.refusal(run("probe", author=ALICE), "--dry-run=server"),
         "spec.approver is": lambda: cast.mallory.refusal(approval("probe", BOB), "--dry-run=server"),
-        "can take this denial back": lambda: _removal_of_a_denial(cast),
+        "can take this denial back": lambda: _said(cast.mallory, "delete", "approval", "probed", "--dry-run=server"),
         "are records": lambda: cast.mallory.refusal(snapshot("probe"), "--dry-run=server"),
+        "is what Plumbline reports": lambda: _said(
+            *(cast.carol, "patch", "approval", "probed", "--subresource=status", "--type=merge", "--dry-run=server"),
+            *("-p", json.dumps({"status": {"model": "made-up"}})),
+        ),
+        "carries no credential id": lambda: disguised.refusal(run("probe", author=ALICE), "--dry-run=server"),
     }
     cast.bob.create(approval("probed", BOB, decision="Deny"))
     for words, ask in asked.items():
         wait_until(f"the policy that says {words!r}", lambda a=ask, w=words: w in a(), seconds=ACTIVE_SECONDS)
 
 
-def _removal_of_a_denial(cast: Cast) -> str:
+def _said(person: Person, *arguments: str) -> str:
+    """Why a kubectl command is refused; empty when it is not."""
     try:
-        cast.mallory.kubectl("delete", "approval", "probed", "--dry-run=server")
+        person.kubectl(*arguments)
     except ClusterError as error:
         return str(error)
     return ""
@@ -254,6 +268,18 @@ def test_who_denied_takes_it_back(cast: Cast) -> None:
     assert cast.bob.removal("reconsidered") == ""
 
 
+def test_a_service_account_of_the_same_namespace_is_no_delegate(cast: Cast) -> None:
+    assert f"spec.author is {ALICE} but you are {LOCAL}" in cast.local.refusal(run("local", author=ALICE))
+    assert f"spec.approver is {BOB} but you are {LOCAL}" in cast.local.refusal(approval("local", BOB))
+    cast.bob.create(approval("guarded", BOB, group=APPROVERS, decision="Deny"))
+    assert f"you are {LOCAL}" in cast.local.removal("guarded")
+
+
+def test_a_service_account_does_not_decide(cast: Cast) -> None:
+    assert "a ServiceAccount cannot decide" in cast.pipeline.refusal(approval("machine", PIPELINE))
+    assert "a ServiceAccount cannot decide" in cast.local.refusal(approval("machine", LOCAL))
+
+
 def test_a_delegate_takes_a_denial_back_for_who_left(cast: Cast) -> None:
     cast.bob.create(approval("abandoned", BOB, group=APPROVERS, decision="Deny"))
     assert cast.pipeline.removal("abandoned") == ""
@@ -272,18 +298,44 @@ def test_a_namespace_goes_with_the_denials_in_it(cast: Cast) -> None:
     cast.cluster.kubectl("delete", "namespace", "leaving", "--timeout=60s")
 
 
-def test_policies_see_the_person_who_is_impersonated(cast: Cast) -> None:
-    """Kubernetes authenticates, then impersonates, then admits: the policy is given the impersonated name and groups.
-
-    So the right to impersonate an approver is the right to approve. What remains is the audit log, which keeps both
-    names; `impersonate` on approvers belongs to nobody but cluster administrators.
-    """
+def test_who_impersonates_a_person_does_not_act_for_them(cast: Cast) -> None:
+    """Policies see the impersonated name and groups; what gives it away is that nobody's credential is among it."""
+    cast.bob.create(approval("standing", BOB, group=APPROVERS, decision="Deny"))
     disguised = cast.mallory.acting_as(BOB, APPROVERS, "system:authenticated")
-    disguised.create(approval("disguised", BOB, group=APPROVERS))
-    assert f"spec.approver is {CAROL} but you are {BOB}" in disguised.refusal(approval("disguised-2", CAROL))
-    lines = [json.loads(line) for line in cast.cluster.audit_log.read_text().splitlines()]
-    (line,) = [one for one in lines if _creates(one, "approvals", "disguised")]
-    assert (line["user"]["username"], line["impersonatedUser"]["username"]) == (MALLORY, BOB)
+    assert "carries no credential id" in disguised.refusal(approval("disguised", BOB, group=APPROVERS))
+    assert "carries no credential id" in disguised.removal("standing")
+    alias = cast.mallory.acting_as(ALICE, "system:authenticated")
+    assert "carries no credential id" in alias.refusal(run("disguised", author=ALICE))
+    masked = cast.mallory.acting_as(PIPELINE, "system:serviceaccounts", "system:authenticated")
+    assert "carries no credential id" in masked.refusal(approval("disguised", BOB))
+
+
+def test_a_credential_id_cannot_be_made_up(cast: Cast) -> None:
+    """Only the right to impersonate that very extra would do, and that belongs to cluster administrators."""
+    faked = "--as-user-extra=authentication.kubernetes.io/credential-id=X509SHA256=0"
+    disguised = cast.mallory.acting_as(BOB, APPROVERS, "system:authenticated")
+    refusal = disguised.refusal(approval("faked", BOB, group=APPROVERS), faked, "--validate=false")
+    assert 'cannot impersonate resource "userextras/authentication.kubernetes.io/credential-id"' in refusal
+
+
+def test_a_right_to_write_a_status_is_not_enough(cast: Cast) -> None:
+    apply(cast.cluster, role("reporter", (GROUP, ("trainingruns/status",), ("update", "patch"))))
+    apply(cast.cluster, binding("reporter", "User", MALLORY))
+    cast.alice.create(run("reported", author=ALICE))
+    forged = json.dumps({"status": {"manifest": RESULT}})
+    with pytest.raises(ClusterError, match="the status of trainingruns is what Plumbline reports; you are mallory"):
+        cast.mallory.kubectl("patch", "trun", "reported", "--subresource=status", "--type=merge", "-p", forged)
+
+
+def test_a_right_to_change_records_is_not_enough(cast: Cast) -> None:
+    apply(cast.cluster, role("corrector", (GROUP, ("datasetsnapshots",), ("get", "patch"))))
+    apply(cast.cluster, binding("corrector", "User", MALLORY))
+    operator = Person(cast.cluster, "it", cast.cluster.service_account_kubeconfig("plumbline-system", "plumbline"))
+    operator.create(snapshot("sealed"))
+    other = json.dumps({"spec": {"manifest": digest("9")}})
+    with pytest.raises(ClusterError, match="are records that Plumbline writes"):
+        cast.mallory.kubectl("patch", "dsnap", "sealed", "--type=merge", "-p", other)
+    cast.mallory.kubectl("annotate", "dsnap", "sealed", "example.com/seen=yes")
 
 
 def test_who_may_not_impersonate_does_not(cast: Cast) -> None:
@@ -291,8 +343,3 @@ def test_who_may_not_impersonate_does_not(cast: Cast) -> None:
         approval("pretended", BOB, group=APPROVERS), "--validate=false"
     )
     assert f'User "{CAROL}" cannot impersonate resource' in refusal
-
-
-def _creates(line: Manifest, plural: str, name: str) -> bool:
-    asked = line.get("objectRef", {})
-    return line["verb"] == "create" and (asked.get("resource"), asked.get("name")) == (plural, name)

@@ -18,3 +18,25 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
 {{- end -}}
 {{- end }}
+
+{{- /* CEL: whether the caller may act for others on a resource. A ServiceAccount of the same namespace may not: whoever
+edits there can make a token for it, and so the author could act for the approver. */ -}}
+{{- define "plumbline.delegate" -}}
+>-
+        authorizer.group('plumbline.dev').resource('{{ . }}').namespace(request.namespace).check('onbehalf').allowed() &&
+        !request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')
+{{- end }}
+
+{{- /* A validation: the caller's own credentials. Policies see only who is impersonated, but an impersonated request has
+no credential id, and nobody gets one without the right to impersonate that very extra. */ -}}
+{{- define "plumbline.credential" -}}
+{{- if .root.Values.admission.refuseImpersonation }}
+- expression: >-
+    {{ .unless }} ||
+    (has(request.userInfo.extra) && 'authentication.kubernetes.io/credential-id' in request.userInfo.extra)
+  messageExpression: >-
+    'this request as ' + request.userInfo.username + ' carries no credential id, so it may be impersonated. Use your own ' +
+    'certificate or token. Where the cluster gives none to anybody, set admission.refuseImpersonation=false in the chart.'
+  reason: Forbidden
+{{- end }}
+{{- end }}

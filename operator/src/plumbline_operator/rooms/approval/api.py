@@ -128,6 +128,11 @@ KIND = Kind(
             "self.spec.version.author != self.spec.approver",
             "the author of a version cannot decide on it; spec.approver must be somebody else than spec.version.author",
         ),
+        # Everybody who may edit in its namespace can act as a ServiceAccount, the author too.
+        (
+            "!self.spec.approver.startsWith('system:serviceaccount:')",
+            "a ServiceAccount cannot decide; spec.approver must be a person",
+        ),
     ),
 )
 
