@@ -74,7 +74,9 @@ class Election:
 
     async def acquire(self) -> None:
         """Return once this process is the leader."""
-        while await self._try() is not Grip.OURS:
+        while True:
+            if await self._try() is Grip.OURS:
+                break
             await asyncio.sleep(RETRY_SECONDS)
         log.info("leading", extra={"holder": self.holder})
 
