@@ -159,3 +159,12 @@ def test_no_story_costs_more_attempts_than_allowed_or_goes_backwards(story: list
         now += timedelta(seconds=600)
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) <= limit
+
+
+def test_the_job_of_a_deleted_namesake_answers_nothing_and_goes() -> None:
+    first = turn()
+    seen = ended(first.job, Outcome.DONE)
+    seen.job["metadata"]["ownerReferences"] = [{"uid": "older", "controller": True}]
+    one = turn(after(first), (seen,))
+    assert (one.stage, one.report) == (Stage.WORKING, None)
+    assert [gone.uid for gone in one.leftovers] == [f"uid-{first.job}"]

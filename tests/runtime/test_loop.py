@@ -76,6 +76,15 @@ async def test_a_label_stripped_from_a_job_comes_back_without_touching_its_spec(
     assert kube.all("Job")[0]["spec"] == job["spec"]
 
 
+async def test_what_can_be_changed_of_a_running_job_is_put_back() -> None:
+    kube = FakeKube(TOY)
+    await reconcile(kube)
+    job = kube.all("Job")[0]
+    kube.edit(job, spec={"backoffLimit": 7, "suspend": True})
+    await reconcile(kube)
+    assert kube.all("Job")[0]["spec"] == job["spec"] | {"suspend": True}  # a queue's own field is not ours
+
+
 async def test_a_running_job_is_left_alone_when_the_operator_would_make_it_differently_today() -> None:
     kube = FakeKube(TOY)
     await reconcile(kube)

@@ -17,6 +17,7 @@ from plumbline_operator.kube.refs import EVENTS, ref_of
 from plumbline_operator.model.meta import GROUP, MANAGER, STATUS_MANAGER, Manifest, Ref
 
 IMMUTABLE = frozenset({"Job", "DatasetSnapshot", "ModelVersion", "TrainingRun", "Approval"})
+MUTABLE = {("Job", field) for field in ("activeDeadlineSeconds", "backoffLimit", "parallelism", "suspend")}
 CREATED = "2026-01-01T00:00:00Z"
 
 Place = tuple[str, str, str, str]  # group, plural, namespace, name
@@ -76,7 +77,7 @@ class FakeKube:
         if wanted_uid is not None and (live is None or live["metadata"]["uid"] != wanted_uid):
             raise Conflict("apply", str(place), 409, "Precondition failed: UID in precondition does not match")
         after = self._merged(place, MANAGER, live or _shell(ref, sent), sent)
-        if live is not None and ref.kind in IMMUTABLE and after.get("spec") != live.get("spec"):
+        if live is not None and ref.kind in IMMUTABLE and _fixed(after) != _fixed(live):
             raise Refused("apply", str(place), 422, "spec: Invalid value: field is immutable")
         self._store(place, after, live)
         self._intents[place, MANAGER] = sent
@@ -217,6 +218,11 @@ class FakeKube:
 def _clean(manifest: Manifest) -> Manifest:
     """A deep copy that went through JSON, so that what is no JSON fails here as it would on the wire."""
     return json.loads(json.dumps(manifest))
+
+
+def _fixed(raw: Manifest) -> Manifest:
+    """The part of an immutable object's spec that the API server does not let anybody change."""
+    return {k: v for k, v in raw.get("spec", {}).items() if (raw["kind"], k) not in MUTABLE}
 
 
 def _place(ref: Ref, raw: Manifest) -> Place:

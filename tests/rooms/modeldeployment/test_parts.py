@@ -117,3 +117,30 @@ async def test_every_wait_has_a_bound() -> None:
     assert ready_of(own) == ("False", "VersionNotFound")
     assert cluster.again is not None
     assert cluster.again <= timedelta(minutes=5)
+
+
+async def test_labels_stripped_by_a_stranger_come_back_and_cost_no_pod_and_no_traffic() -> None:
+    cluster = await serving()
+    cluster.change(realTime={"replicas": {"min": 1, "max": 4}})
+    await cluster.until_settled()
+    names = cluster.variant("v1"), "late-router"
+    for name in names:
+        made = cluster.kube.look("Deployment", name)
+        assert made is not None
+        made["spec"]["replicas"] = 3 if name == names[0] else 1
+        cluster.kube.put({**made, "metadata": {k: v for k, v in made["metadata"].items() if k != "labels"}})
+    own = await cluster.step()
+    assert ready_of(own) == ("True", "Promoted")
+    parts = [cluster.kube.look("Deployment", name) for name in names]
+    assert [part["spec"]["replicas"] for part in parts if part] == [3, 1]
+    assert all(part["metadata"]["labels"]["plumbline.dev/owner-name"] == "late" for part in parts if part)
+
+
+async def test_the_pods_of_a_deleted_namesake_serve_nobody() -> None:
+    cluster = await serving()
+    old = cluster.kube.look("Deployment", cluster.variant("v1"))
+    assert old is not None
+    reference = old["metadata"]["ownerReferences"][0] | {"uid": "older"}
+    cluster.kube.put({**old, "metadata": old["metadata"] | {"ownerReferences": [reference]}})
+    own = await cluster.step()
+    assert ready_of(own) == ("False", "VersionNotReady")

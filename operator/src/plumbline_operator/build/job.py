@@ -62,6 +62,8 @@ def job_of(name: str, pod: Manifest, deadline_seconds: int, *, verb: str) -> Man
         "kind": "Job",
         "metadata": {"name": name, "labels": {JOB_LABEL: name, VERB_LABEL: verb}},
         "spec": {
+            "parallelism": 1,
+            "completions": 1,
             "backoffLimit": 0,
             "activeDeadlineSeconds": deadline_seconds,
             "template": {"metadata": {"labels": {JOB_LABEL: name}}, "spec": pod},

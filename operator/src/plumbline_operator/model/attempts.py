@@ -34,7 +34,7 @@ from plumbline_contract.report import Outcome, Report
 from plumbline_operator.model.conditions import MESSAGE_LIMIT, Conditions, stamp
 from plumbline_operator.model.jobs import Fault, JobSight, Phase, look
 from plumbline_operator.model.kind import Status
-from plumbline_operator.model.meta import GROUP, REQUESTED_AT, Manifest, Meta, Model, Ref
+from plumbline_operator.model.meta import GROUP, REQUESTED_AT, Manifest, Meta, Model, Ref, controller_uid
 from plumbline_operator.model.names import child_name
 from plumbline_operator.model.plan import Note, Target
 from plumbline_operator.model.reasons import Common
@@ -149,6 +149,7 @@ def take_turn(
     """What to do about the work on `inputs` (any JSON value), given the status, the owner's Jobs and the time.
 
     limit: how many attempts Trouble may cost. Inputs that have changed, or are asked for again, start at attempt 1.
+    Jobs of an owner of the same name that was deleted before answer nothing, and are leftovers.
     """
     asked = meta.annotations.get(REQUESTED_AT, "")
     wanted = short_hash({"inputs": inputs, "requestedAt": asked})
@@ -159,8 +160,9 @@ def take_turn(
         rest = ended.retry_at - now if stage is Stage.RESTING and ended.retry_at else None
         gone = leftovers(jobs, keep="")
         return Turn(stage, number, wanted, name, asked, JobSight(Phase.ABSENT), ended, False, gone, rest)
-    sight = _sight(jobs, name, now)
-    gone = leftovers(jobs, keep=name)
+    own = [one for one in jobs if controller_uid(one.job) in ("", meta.uid)]
+    sight = _sight(own, name, now)
+    gone = (*leftovers(own, keep=name), *leftovers([one for one in jobs if one not in own], keep=""))
     ended = _ending(_never_started(sight, memory), number, limit, meta.generation, now)
     if ended is None:
         return Turn(Stage.WORKING, number, wanted, name, asked, sight, None, False, gone, PATIENCE)

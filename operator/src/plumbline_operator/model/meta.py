@@ -86,6 +86,12 @@ class Meta(Model):
     annotations: Mapping[str, str] = Field(default_factory=dict)
 
 
+def controller_uid(raw: Mapping[str, Any]) -> str:
+    """The uid of the object that controls this one; empty when none does."""
+    references = raw["metadata"].get("ownerReferences", ())
+    return next((str(one["uid"]) for one in references if one.get("controller")), "")
+
+
 def plain(model: BaseModel) -> Manifest:
     """A spec or status as the API server wants it: camelCase, no nulls."""
     return model.model_dump(mode="json", by_alias=True, exclude_none=True)

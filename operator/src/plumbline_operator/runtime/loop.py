@@ -25,6 +25,7 @@ from plumbline_operator.runtime.reports import invalid_spec, same_status, stalle
 from plumbline_operator.runtime.room import Room, Sight
 
 IMMUTABLE = frozenset({"Job", "DatasetSnapshot", "ModelVersion"})  # children whose spec is never changed once made
+MUTABLE = {"Job": ("activeDeadlineSeconds", "backoffLimit", "parallelism")}  # but for these
 REFUSED_AGAIN = timedelta(minutes=5)  # a quota or a policy may change; nothing tells us when
 LEAVING_AGAIN = timedelta(seconds=2)  # background deletion of a child usually takes less than a second
 
@@ -110,10 +111,16 @@ def model_of(room: Room, raw: Manifest) -> Any:
 
 
 def _metadata_only(child: Manifest, live: Manifest) -> Manifest:
-    """The manifest of an existing immutable child: our metadata, and whatever its spec is."""
+    """The manifest of an existing immutable child: our metadata, and whatever its spec is.
+
+    What of the spec can be changed nevertheless is put back, unless we would make the child differently today.
+    """
     kept = {part: value for part, value in live.items() if part not in ("metadata", "status")}
     meta = child["metadata"]
     stamp = live["metadata"].get("annotations", {}).get(APPLIED, meta["annotations"][APPLIED])
+    if stamp == meta["annotations"][APPLIED]:
+        ours = child.get("spec", {})
+        kept["spec"] = kept.get("spec", {}) | {k: ours[k] for k in MUTABLE.get(child["kind"], ()) if k in ours}
     return kept | {"metadata": meta | {"annotations": meta["annotations"] | {APPLIED: stamp}}}
 
 

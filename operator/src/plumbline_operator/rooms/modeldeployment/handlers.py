@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from plumbline_contract.routes import ROUTES_KEY, Routes
-from plumbline_operator.build.router import ROUTER_LABEL, router_labels, routes_name
+from plumbline_operator.build.router import ROUTER_LABEL, router_labels, router_name, routes_name
 from plumbline_operator.build.variant import VARIANT_LABEL, selector
 from plumbline_operator.kube.protocol import Reader
 from plumbline_operator.kube.refs import AUTOSCALERS, CONFIG_MAPS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, SERVICES
 from plumbline_operator.kube.work import see_jobs
 from plumbline_operator.model.conditions import find
-from plumbline_operator.model.meta import OWNER_KIND, OWNER_NAME, Key, Manifest, Ref
+from plumbline_operator.model.meta import OWNER_KIND, OWNER_NAME, Key, Manifest, Ref, controller_uid
 from plumbline_operator.model.names import label_value
 from plumbline_operator.rooms.connection.api import KIND as CONNECTION
 from plumbline_operator.rooms.datasetsnapshot.api import KIND as SNAPSHOT
@@ -54,7 +54,7 @@ async def observe(deployment: ModelDeployment, sight: Sight) -> Observed:
         connections=await _named(kube, CONNECTION.ref, meta.namespace, _storages(deployment, version)),
         pins=pins,
         parts=parts,
-        router=next((one for one in owned if ROUTER_LABEL in one["metadata"].get("labels", {})), None),
+        router=next((one for one in owned if _is_router(one)), None),
         routes=await _live_routes(kube, deployment),
         measured=await sight.signals.measured(await _router_addresses(kube, deployment)) if moving else None,
         pods=await _silent_pods(kube, deployment, parts),
@@ -75,10 +75,35 @@ async def _named(kube: Reader, ref: Ref, namespace: str, names: Iterable[str]) -
 
 
 async def _owned(kube: Reader, deployment: ModelDeployment) -> list[Manifest]:
-    """The Deployments and Services this deployment has made."""
+    """The Deployments and Services this deployment has made; not those of a deleted namesake.
+
+    What is in use is found by name when it has lost its labels, so that a stranger's hand on a label moves no traffic.
+    """
     meta = deployment.metadata
     labels = {OWNER_KIND: KIND.kind, OWNER_NAME: label_value(meta.name)}
-    return [_typed(ref, one) for ref in LISTED for one in await kube.list(ref, meta.namespace, labels)]
+    found = [_typed(ref, one) for ref in LISTED for one in await kube.list(ref, meta.namespace, labels)]
+    present = {(one["kind"], one["metadata"]["name"]) for one in found}
+    for (ref, name), label in _in_use(deployment).items():
+        if (ref.kind, name) not in present and (one := await kube.get(ref, meta.namespace, name)) is not None:
+            found.append(_typed(ref, _labelled(one, label)))
+    return [one for one in found if controller_uid(one) in ("", meta.uid)]
+
+
+def _in_use(deployment: ModelDeployment) -> dict[tuple[Ref, str], dict[str, str]]:
+    """Type and name of everything that answers requests now, with the label that says what it is."""
+    name, status = deployment.metadata.name, deployment.status
+    variants = [one.variant for one in running(status, deployment.spec)]
+    parts = {(ref, variant): selector(variant) for variant in variants for ref in LISTED}
+    return parts | ({(DEPLOYMENTS, router_name(name)): router_labels(name)} if status.stable else {})
+
+
+def _is_router(raw: Manifest) -> bool:
+    return raw["kind"] == DEPLOYMENTS.kind and ROUTER_LABEL in raw["metadata"].get("labels", {})
+
+
+def _labelled(raw: Manifest, labels: dict[str, str]) -> Manifest:
+    meta = raw["metadata"]
+    return raw | {"metadata": meta | {"labels": meta.get("labels", {}) | labels}}
 
 
 async def _parts(kube: Reader, namespace: str, owned: Iterable[Manifest]) -> tuple[Manifest, ...]:
