@@ -27,11 +27,13 @@ unit: sync ## the tests that need no cluster
 generate: ## write everything that is generated from the rooms
 	$(PY) -m plumbline_operator.crdgen write
 	$(PY) -m plumbline_operator.refgen write
+	$(PY) -m plumbline_operator.healthgen write
 	$(PY) -m tests.support.render
 
 verify: ## check that everything generated is what the code says
 	$(PY) -m plumbline_operator.crdgen verify
 	$(PY) -m plumbline_operator.refgen verify
+	$(PY) -m plumbline_operator.healthgen verify
 
 room: ## make room NAME=x: a new kind that already obeys the laws
 	$(PY) -m tests.support.scaffold $(NAME)

@@ -7,6 +7,7 @@ import pytest
 from plumbline_contract.report import Outcome, Report
 from plumbline_operator.rooms.modeldeployment.handlers import ROOM
 from tests.rooms.modeldeployment.lives import serving
+from tests.rooms.registry_objects import version
 from tests.rooms.release_objects import (
     CANARY,
     FIRST,
@@ -20,7 +21,7 @@ from tests.rooms.release_objects import (
     stage,
     surroundings,
 )
-from tests.support.worlds import answer, ready_of
+from tests.support.worlds import answer, not_ready, ready_of
 
 
 def compared(pairs: int, agreement: float) -> Report:
@@ -318,6 +319,16 @@ async def test_a_comparison_that_cannot_be_made_is_no_pass() -> None:
     own = await cluster.step(2)
     assert cluster.weights() == {"v1": 100}
     assert own["status"]["stable"]["version"] == "v1"
+
+
+@pytest.mark.parametrize("reason", ["AwaitingApproval", "ApprovalExpired"])
+async def test_what_only_people_hold_up_is_told_apart_from_what_is_refused(reason: str) -> None:
+    cluster = await serving(CANARY)
+    cluster.kube.put(not_ready(version("v2", manifest=SECOND), reason, "0 of 1 required approvals."))
+    cluster.go_to("v2")
+    own = await cluster.until_settled()
+    assert ready_of(own) == ("False", "AwaitingApproval")
+    assert cluster.weights() == {"v1": 100}
 
 
 async def test_an_approval_withdrawn_in_mid_rollout_takes_the_weight_away() -> None:

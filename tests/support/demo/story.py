@@ -29,6 +29,7 @@ MODEL, DEPLOYMENT, MONITOR = "late-arrival", "late-arrival", "late-arrival"
 CHAMPION, CHALLENGER = "late-arrival-logistic", "late-arrival-boosted"
 DATASETS = ("airlines", "planes", "weather", "flights", "departures")
 APPROVERS = "ml-approvers"
+REFUSING = ("AwaitingApproval", "VersionNotApproved", "VersionNotFound")  # of a deployment, whenever it is asked
 NODE_PORT = 30080  # examples/flights/deployment.yaml
 RATE = 150  # requests per second; a quarter of what one serving pod answers on a shared core
 # Enough for a verdict (examples/flights/drift.yaml asks for 1,000 rows) beyond the 15 s that the monitor leaves the log
@@ -204,7 +205,7 @@ def _challenger(demo: Demo) -> None:
         "modeldeployment",
         DEPLOYMENT,
         "refusing the unapproved version",
-        lambda raw: condition(raw, "Ready").get("reason") in ("VersionNotApproved", "VersionNotFound"),
+        lambda raw: condition(raw, "Ready").get("reason") in REFUSING,
         60,
     )
     demo.facts.setdefault("refused", {})["unapproved version"] = refused.stderr or condition(raw, "Ready")["message"]

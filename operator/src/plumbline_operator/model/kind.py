@@ -76,7 +76,9 @@ class Explained:
 class Kind:
     """Everything generated files need to know of one kind.
 
-    columns: shown between READY/REASON and AGE. rules: CEL for the whole object as (rule, message).
+    columns: shown between READY/REASON and AGE. rules: CEL for the whole object as (rule, message). paused: reasons of
+    waiting for what somebody has to decide, not for work under way. alarms: condition types that are bad news although
+    the object is Ready.
     """
 
     kind: str
@@ -89,6 +91,8 @@ class Kind:
     reasons: Mapping[StrEnum, Explained]
     columns: tuple[Column, ...] = ()
     rules: tuple[tuple[str, str], ...] = ()
+    paused: tuple[StrEnum, ...] = ()
+    alarms: tuple[str, ...] = ()
 
     @property
     def ref(self) -> Ref:

@@ -274,4 +274,6 @@ KIND = Kind(
         ),
         Column("Rows", ".status.lastWindow.rows", "integer", description="Predictions in the last window."),
     ),
+    paused=(Reason.NO_VERSION_SERVING,),
+    alarms=("Drifting",),
 )

@@ -10,7 +10,7 @@ from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
 from plumbline_operator.model.kind import Column, Kind, Resource
 from plumbline_operator.model.meta import Meta, Model, Name
-from plumbline_operator.rooms.modeldeployment.reasons import REASONS
+from plumbline_operator.rooms.modeldeployment.reasons import REASONS, Reason
 from plumbline_operator.traffic.measure import PodCounters
 
 SETTLE = timedelta(seconds=5)  # beyond two flushes of a prediction log: an upload, and the clocks of two nodes
@@ -288,6 +288,8 @@ KIND = Kind(
             "the name becomes a Service's: lower-case letters, digits, dashes, a letter first, at most 48 characters",
         ),
     ),
+    paused=(Reason.AWAITING_APPROVAL,),
+    alarms=("GitDiverged",),
 )
 
 

@@ -43,6 +43,7 @@ from plumbline_operator.rooms.modeldeployment.world import (
     candidate,
     complaint,
     said,
+    unconsented,
 )
 from plumbline_operator.rooms.modelversion.api import read_spec as read_version
 from plumbline_operator.rooms.releasepin.api import ReleasePin, in_force, is_refused
@@ -120,7 +121,7 @@ def come_back(
     raw = seen.versions.get(known.version)
     if raw is not None and is_refused(raw):
         text = f"ModelVersion {known.version} served before, but its approval does not count now ({said(raw)})."
-        return waiting(without_target(status), Reason.VERSION_NOT_APPROVED, text)
+        return waiting(without_target(status), unconsented(raw), text)
     if seen.ready_pods(known.variant) > 0:
         after = promoted(status, known, "Pin" if pin else "Rollback", now)
         reason = Reason.PINNED if pin else Reason.ROLLED_BACK

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     VERSION_NOT_FOUND = "VersionNotFound"
     VERSION_OF_OTHER_MODEL = "VersionOfOtherModel"
     VERSION_NOT_APPROVED = "VersionNotApproved"
+    AWAITING_APPROVAL = "AwaitingApproval"
     VERSION_NOT_READY = "VersionNotReady"
     SNAPSHOT_NOT_FOUND = "SnapshotNotFound"
     CONNECTION_NOT_READY = "ConnectionNotReady"
@@ -95,8 +96,13 @@ REASONS: dict[StrEnum, Explained] = {
         "Name a version of the model in spec.modelRef.",
     ),
     Reason.VERSION_NOT_APPROVED: Explained(
-        "The version is not Ready: gates or approvals are missing, or an approval was withdrawn. It gets no requests.",
+        "The version is not Ready: it is still evaluated, a gate failed, or somebody denied it. It gets no requests.",
         "Look at the ModelVersion's own message; it goes on by itself once the version is Ready.",
+    ),
+    Reason.AWAITING_APPROVAL: Explained(
+        "The version has passed its gates, but fewer people have approved it than its RegisteredModel requires, or an "
+        "approval has expired. It gets no requests.",
+        "Somebody other than its author approves it: kubectl plumbline approve. It goes on by itself.",
     ),
     Reason.VERSION_NOT_READY: Explained(
         "No pod of the version is ready to answer.",

@@ -12,7 +12,7 @@ from plumbline_operator.model.names import child_name
 from plumbline_operator.rooms.connection.api import unusable
 from plumbline_operator.rooms.modeldeployment.api import ModelDeployment, Served
 from plumbline_operator.rooms.modeldeployment.reasons import Reason
-from plumbline_operator.rooms.modelversion.api import ModelVersionSpec
+from plumbline_operator.rooms.modelversion.api import AWAITS_CONSENT, ModelVersionSpec
 from plumbline_operator.rooms.modelversion.api import read_spec as read_version
 from plumbline_operator.rooms.releasepin.api import ReleasePin
 from plumbline_operator.runtime.room import Images
@@ -92,7 +92,7 @@ def candidate(seen: Observed, name: str) -> Served | Obstacle:
         text = f"ModelVersion {name} is one of RegisteredModel {version.model_ref.name}, but spec.modelRef is {model}."
         return Obstacle(Reason.VERSION_OF_OTHER_MODEL, f"{text} Name a version of that model.", lasting=True)
     if not is_true(raw):
-        return Obstacle(Reason.VERSION_NOT_APPROVED, f"ModelVersion {name} is not Ready ({said(raw)}). Waiting for it.")
+        return Obstacle(unconsented(raw), f"ModelVersion {name} is not Ready ({said(raw)}). Waiting for it.")
     target = seen.deployment.status.target
     if target is not None and (target.version, target.manifest) == (name, version.manifest):
         return target
@@ -127,6 +127,12 @@ def redactions(snapshots: Any) -> dict[str, str]:
     """Which inputs must not be logged as they are, from the personal columns of the snapshots (raw)."""
     columns = [column for one in snapshots for column in one["spec"].get("columns", ()) if column.get("pii")]
     return {c["name"]: "Hash" if c.get("handling") == "Hash" else "Drop" for c in columns}
+
+
+def unconsented(raw: Mapping[str, Any]) -> Reason:
+    """Why a version may not serve: only people's consent is missing, or something else is."""
+    ready = find(raw.get("status", {}).get("conditions", ()), "Ready") or {}
+    return Reason.AWAITING_APPROVAL if ready.get("reason") in AWAITS_CONSENT else Reason.VERSION_NOT_APPROVED
 
 
 def said(raw: Mapping[str, Any]) -> str:

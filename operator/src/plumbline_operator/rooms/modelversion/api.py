@@ -221,6 +221,9 @@ REASONS: Mapping[StrEnum, Explained] = {
 }
 
 
+AWAITS_CONSENT = (Reason.AWAITING_APPROVAL, Reason.APPROVAL_EXPIRED)  # gates have passed, people have not agreed
+
+
 class ModelVersion(Resource[ModelVersionSpec, ModelVersionStatus]):
     """One immutable model."""
 
@@ -242,6 +245,7 @@ KIND = Kind(
         ),
     ),
     rules=(("self.spec == oldSelf.spec", "a version never changes; train again to get another"),),
+    paused=AWAITS_CONSENT,
 )
 
 
