@@ -63,7 +63,7 @@ PAUSE = Part("pause", ["."])
 PARTS_OF_BED = {"A": (KUBERNETES, ETCD), "B": (KUBERNETES, ETCD, COREDNS, S3, PAUSE)}
 
 # `go build` names a program after its module's last path element, which is not always its name.
-FILE_NAMES = {"etcd": "etcd", "coredns": "coredns", "s3": "versitygw", "pause": "pause"}
+FILE_NAMES = {"etcd": "etcd", "coredns": "coredns", "s3": "versitygw", "pause": "pause", "argocd": "argocd"}
 
 
 def built(part: Part) -> Path:
@@ -103,7 +103,8 @@ def _build(part: Part) -> None:
                 *part.packages,
             ],
             cwd=source,
-            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
+            # A module may ask for a newer compiler than the one here; it comes from the proxy like every module.
+            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "auto"},
             seconds=BUILD_SECONDS,
         )
 

@@ -1,0 +1,1 @@
+"""What GitOps sees of a model's life."""

@@ -1,0 +1,1 @@
+"""A real Argo CD on a test cluster: built from its Go module, run as processes of this machine."""
