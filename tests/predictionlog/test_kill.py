@@ -1,0 +1,100 @@
+"""kill -9 under load: what is older than the flush window is in the bucket, and the rest is counted to the row."""
+
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from plumbline_contract.routes import ServingSettings
+from tests.predictionlog.bucket import Troubled, troubled_bucket
+from tests.predictionlog.callers import CALLERS, Callers
+from tests.proof.goals import is_whole, seconds, size
+from tests.proof.ledger import record
+from tests.serving import models
+from tests.serving.processes import Served, ask, ready, start_serving, until
+
+GOAL = "log-kill"
+SEED = 8
+WINDOW = 2.0  # seconds, as the settings say
+ALLOWANCE = 0.0 if is_whole() else 3.0  # a sample has other tests beside it, on the same two cores
+LONGEST_LIFE = 2.5 * WINDOW + ALLOWANCE
+SLOWEST_PUT = 0.4 * WINDOW  # the window is promised for a bucket that needs at most half of it
+VARIANT = "fraud-v-killed"
+pytestmark = pytest.mark.timeout(seconds(GOAL))
+
+
+@dataclass(frozen=True)
+class Life:
+    """One process from its start to its kill: what it answered, and what its successor says is lost."""
+
+    answers: list[tuple[float, str]]
+    killed: float
+    counted: int
+
+    def missing(self, stored: set[str]) -> list[float]:
+        """How many seconds before the kill each answer was given that the bucket lacks."""
+        return [self.killed - moment for moment, name in self.answers if name not in stored]
+
+
+@pytest.fixture
+def bucket() -> Iterator[Troubled]:
+    with troubled_bucket() as made:
+        yield made
+
+
+def counted(served: Served) -> int:
+    """Rows that killed processes of this pod have lost, as the metrics say."""
+    text = ask(served.port, "GET", "/metrics").body.decode()
+    found = re.search(r'plumbline_serving_log_rows_dropped_total\{reason="killed"\} ([0-9.e+]+)', text)
+    assert found is not None, text
+    return int(float(found[1]))
+
+
+def start(settings: ServingSettings, folder: Path) -> Served:
+    """The container of the one pod, started again: the same name and the same scratch volume."""
+    served = start_serving(settings, folder, environment={"HOSTNAME": "fraud-0", "TMPDIR": str(folder)})
+    until(lambda: ready(served), f"server ready; its output: {served.process.output}")
+    return served
+
+
+def test_a_kill_costs_at_most_the_flush_window_and_is_counted_to_the_row(bucket: Troubled, tmp_path: Path) -> None:
+    draw = random.Random(SEED)
+    settings = bucket.settings(bucket.put_model(models.logistic()), variant=VARIANT, log_flush_seconds=WINDOW)
+    lives: list[Life] = []
+    served = start(settings, tmp_path)
+    for _ in range(size(GOAL)):
+        before = counted(served)
+        bucket.trouble.delay = draw.choice((0.0, draw.uniform(0, SLOWEST_PUT)))
+        with Callers(served.port) as callers:
+            callers.more(1)
+            time.sleep(draw.uniform(0, LONGEST_LIFE))  # the moment of the kill is what is tried
+            killed = time.monotonic()
+            served.process.send(signal.SIGKILL)
+            served.process.wait()
+        served = start(settings, tmp_path)
+        lives.append(Life(callers.answers, killed, counted(served) - before))
+    served.process.stop()
+    judge(lives, set(bucket.predictions(VARIANT).column("request_id").to_pylist()))
+
+
+def judge(lives: list[Life], stored: set[str]) -> None:
+    """Every life kept the promise, and its loss was counted, but for answers that were on their way to a caller."""
+    missing = [life.missing(stored) for life in lives]
+    oldest = [max(ages, default=0.0) for ages in missing]
+    off = [life.counted - len(ages) for life, ages in zip(lives, missing, strict=True)]
+    late = sum(age > WINDOW + ALLOWANCE for age in oldest)
+    miscounted = sum(not 0 <= one <= CALLERS for one in off)
+    lost, answered = sum(map(len, missing)), sum(len(life.answers) for life in lives)
+    figure = (
+        f"{len(lives)} kills, {answered} answers, {lost} lost, {sum(life.counted for life in lives)} counted as lost; "
+        f"the oldest lost was answered {max(oldest):.2f} s before the kill (window {WINDOW:.0f} s)"
+    )
+    print(figure)
+    record(GOAL, runs=len(lives), bad=late + miscounted, figure=figure, seed=str(SEED))
+    assert lost > 0, "no kill has lost anything: they were not under load"
+    assert (late, miscounted) == (0, 0), (oldest, off)
