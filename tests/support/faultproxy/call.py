@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 REVIEWS = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"})
@@ -12,7 +12,10 @@ UNCOUNTED = frozenset({"leases", "events"}) | REVIEWS  # the machinery's own, no
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `resource` is the plural, empty for paths that name none; `name` is empty for collections."""
+    """One request. `resource` is the plural, empty for paths that name none; `name` is empty for collections.
+
+    `agent` is the client's name for itself, `token` its bearer token.
+    """
 
     method: str
     resource: str
@@ -20,6 +23,8 @@ class Call:
     name: str = ""
     subresource: str = ""
     watch: bool = False
+    agent: str = field(default="", compare=False)
+    token: str = field(default="", compare=False, repr=False)
 
     @property
     def changes(self) -> bool:
@@ -42,8 +47,8 @@ class Call:
         return "/".join(part for part in (self.resource, self.name, self.subresource) if part)
 
 
-def call_of(method: str, path: str, query: Mapping[str, str]) -> Call:
-    """The call that a method, path and query mean to the API server."""
+def call_of(method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Call:
+    """The call that a method, path, query and headers mean to the API server."""
     parts = [part for part in path.split("/") if part]
     rest = parts[2:] if parts[:1] == ["api"] else parts[3:] if parts[:1] == ["apis"] else []
     namespace = ""
@@ -51,4 +56,7 @@ def call_of(method: str, path: str, query: Mapping[str, str]) -> Call:
         namespace, rest = rest[1], rest[2:]
     resource, name, subresource = (*rest[:3], "", "", "")[:3]
     watch = method == "GET" and query.get("watch", "").lower() in ("1", "true")
-    return Call(method, resource, namespace, name, subresource, watch)
+    sent = headers or {}
+    scheme, _, token = sent.get("Authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    return Call(method, resource, namespace, name, subresource, watch, sent.get("User-Agent", ""), bearer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tests.support.faultproxy.call import Call
 
@@ -33,12 +33,25 @@ class Reset:
     side: Side = "before"
 
 
-Fault = Answer | Delay | Reset
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """The request is forwarded, and half of the answer's body comes back.
+
+    length: the header tells the whole length, and the connection ends early; chunked: it ends within a chunked body;
+    json: a well-formed answer whose JSON ends early. A watch is cut within its first event, whatever `how`.
+    """
+
+    how: Literal["length", "chunked", "json"] = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A watch gets one event, the error 410, and ends; any other request gets 410."""
+
+
+Fault = Answer | Delay | Reset | Truncate | Expired
 Trouble = Callable[[Call], Fault | None]
 """What happens to a call; None lets it through."""
-
-Drop = Callable[[Call, dict[str, Any]], bool]
-"""Whether an event of a watch is lost: the watch, and the event with `type` and `object`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +66,3 @@ def no_trouble(call: Call) -> Fault | None:
     """Every call goes through."""
     del call
     return None
-
-
-def no_drop(call: Call, event: dict[str, Any]) -> bool:
-    """Every event arrives."""
-    del call, event
-    return False

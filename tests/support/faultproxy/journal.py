@@ -35,7 +35,7 @@ class Journal:
     path: Path
     entries: list[Entry] = field(default_factory=list)
     changed_at: float = field(default_factory=time.monotonic)
-    calls: int = 0  # all requests, reads too
+    asked: list[float] = field(default_factory=list)  # when each request came, reads too, by the monotonic clock
 
     def add(self, entry: Entry) -> None:
         """Keep an entry."""
@@ -50,6 +50,10 @@ class Journal:
     def quiet_seconds(self) -> float:
         """How long ago the last change was sent."""
         return time.monotonic() - self.changed_at
+
+    def calls(self, since: float, until: float) -> int:
+        """How many requests came in this time of the monotonic clock."""
+        return sum(since <= at < until for at in self.asked)
 
     def writes(self) -> list[Entry]:
         """The numbered writes, by number."""

@@ -1,7 +1,7 @@
 """A reverse proxy between one client and the API server, plain HTTP on loopback towards the client.
 
-client ── number the write ── trouble? ── kill before? ── forward ── kill after? ── answer
-                                 └ Answer, Delay, Reset                └ a watch: event by event, some lost
+client ── trouble? ── number the write ── kill before? ── forward ── kill after? ── answer, perhaps cut or old
+            └ Answer, Delay, Reset, Expired                └ a watch: event by event, held, lost, twice, later
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from aiohttp import web
 
 from tests.support.cluster.access import write_kubeconfig
 from tests.support.faultproxy.call import Call, call_of
-from tests.support.faultproxy.faults import Answer, Crash, Delay, Drop, Reset, Trouble, no_drop, no_trouble
+from tests.support.faultproxy.faults import Answer, Crash, Delay, Expired, Reset, Trouble, Truncate, no_trouble
 from tests.support.faultproxy.journal import Entry, Journal
+from tests.support.faultproxy.memory import Kept, Memory
 from tests.support.faultproxy.upstream import Upstream
+from tests.support.faultproxy.watches import Stream, Watches, error_event
 
 LARGEST = 1 << 24  # bytes of a request's body
 PASSED_ON = ("Accept", "Content-Type", "User-Agent")
@@ -29,7 +31,8 @@ PASSED_ON = ("Accept", "Content-Type", "User-Agent")
 
 @dataclass(slots=True)
 class FaultProxy:
-    """One client's way to the API server. `crash`, `trouble` and `drop` may be set at any time; `kill` ends the client.
+    """One client's way to the API server. `crash` and `trouble` may be set at any time, so may what `watches` and
+    `memory` do; `kill` ends the client.
 
     A write that was forwarded is followed to its answer even when the client is gone, so that the journal is whole.
     """
@@ -39,13 +42,18 @@ class FaultProxy:
     kill: Callable[[], None] = lambda: None
     crash: Crash | None = None
     trouble: Trouble = no_trouble
-    drop: Drop = no_drop
+    memory: Memory = field(default_factory=Memory)
+    watches: Watches = field(init=False)
     port: int = 0
     crashed: asyncio.Event = field(default_factory=asyncio.Event)
     _count: int = 0
     _session: aiohttp.ClientSession | None = None
     _runner: web.AppRunner | None = None
     _forwarding: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Watch over the watches."""
+        self.watches = Watches(self.journal)
 
     async def start(self) -> None:
         """Begin to answer on a free port of loopback."""
@@ -67,28 +75,52 @@ class FaultProxy:
         if self._session is not None:
             await self._session.close()
 
-    def kubeconfig(self, path: Path) -> Path:
-        """A kubeconfig that leads here."""
-        return write_kubeconfig(path, server=f"http://127.0.0.1:{self.port}", ca_data=None, user={"token": "unused"})
+    def kubeconfig(self, path: Path, **user: str) -> Path:
+        """A kubeconfig that leads here; `user` is its user's part, such as `tokenFile`."""
+        return write_kubeconfig(
+            path, server=f"http://127.0.0.1:{self.port}", ca_data=None, user=user or {"token": "unused"}
+        )
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        call = call_of(request.method, request.path, request.query)
-        self.journal.calls += 1
+        call = call_of(request.method, request.path, request.query, request.headers)
+        self.journal.asked.append(time.monotonic())
         fault = self.trouble(call)
+        if fault is not None:
+            self.journal.add(Entry(time.time(), call, fault=f"{fault}"))
         if isinstance(fault, Delay):
             await asyncio.sleep(fault.seconds)
         if isinstance(fault, Answer):
-            self.journal.add(Entry(time.time(), call, fault=f"answered {fault.code}"))
             return _refusal(fault)
+        if isinstance(fault, Expired):
+            return web.Response(body=error_event(410)) if call.watch else _refusal(Answer(410))
         if isinstance(fault, Reset) and fault.side == "before":
-            self.journal.add(Entry(time.time(), call, fault="reset before"))
             return _cut(request)
+        try:
+            return await self._forward(request, call, fault)
+        except aiohttp.ClientError as error:  # the API server is away
+            self.journal.add(Entry(time.time(), call, fault=f"away: {type(error).__name__}"))
+            return _cut(request)
+
+    async def _forward(self, request: web.Request, call: Call, fault: object) -> web.StreamResponse:
         if call.watch:
-            return await self._stream(request, call)
+            return await self._stream(request, call, broken=isinstance(fault, Truncate))
         body = await request.read()
-        if not call.changes:
-            return await self._exchange(request, body)
-        return await self._write(request, call, body, lost=isinstance(fault, Reset))
+        lost = isinstance(fault, Reset)
+        answer = await (self._write(request, call, body, lost=lost) if call.changes else self._read(request, call))
+        return await _truncated(request, answer, fault) if isinstance(fault, Truncate) else answer
+
+    async def _read(self, request: web.Request, call: Call) -> web.StreamResponse:
+        """Forward a question, or answer it as it was answered first."""
+        place = str(request.rel_url)
+        old = self.memory.recall(call, place)
+        if old is not None:
+            self.journal.add(Entry(time.time(), call, fault="old"))
+            return web.Response(status=old.status, headers=old.headers, body=old.body)
+        answer = await self._exchange(request, await request.read())
+        assert isinstance(answer.body, bytes)
+        headers = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
+        self.memory.keep(place, Kept(answer.status, headers, answer.body))
+        return answer
 
     async def _write(self, request: web.Request, call: Call, body: bytes, *, lost: bool) -> web.StreamResponse:
         self._count += call.counted
@@ -135,7 +167,7 @@ class FaultProxy:
             headers = {name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers}
             return web.Response(status=answer.status, body=await answer.read(), headers=headers)
 
-    async def _stream(self, request: web.Request, call: Call) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, call: Call, *, broken: bool) -> web.StreamResponse:
         """Forward a watch, event by event."""
         assert self._session is not None
         async with self._session.get(request.rel_url, headers=_headers(request)) as answer:
@@ -143,23 +175,22 @@ class FaultProxy:
                 status=answer.status, headers={"Content-Type": answer.headers.get("Content-Type", "application/json")}
             )
             await reply.prepare(request)
+            stream = Stream(self.watches, call, request, reply, broken)
+            self.watches.streams.add(stream)
             try:
                 async for line in answer.content:
-                    if not self._is_lost(call, line):
-                        await reply.write(line)
+                    if answer.status != 200:
+                        await stream.write(line)
+                    elif not await stream.take(line):
+                        return reply
+                await stream.flush()
             except (ConnectionResetError, aiohttp.ClientError):
-                return reply  # one of the two sides is gone; the other notices by the end of the stream
+                stream.cut()  # one of the two sides is gone; the other notices by the end of the connection
+                return reply
+            finally:
+                self.watches.streams.discard(stream)
             await reply.write_eof()
             return reply
-
-    def _is_lost(self, call: Call, line: bytes) -> bool:
-        if self.drop is no_drop:
-            return False
-        event = _parsed(line)
-        lost = isinstance(event, dict) and self.drop(call, event)
-        if lost:
-            self.journal.add(Entry(time.time(), call, fault=f"lost {event['type']}"))
-        return lost
 
 
 def _headers(request: web.Request) -> dict[str, str]:
@@ -171,6 +202,26 @@ def _refusal(fault: Answer) -> web.Response:
     status = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": fault.code, "message": "fault proxy"}
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
     return web.json_response(status, status=fault.code, headers=headers)
+
+
+async def _truncated(request: web.Request, answer: web.StreamResponse, fault: Truncate) -> web.StreamResponse:
+    """Half of an answer."""
+    if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes):
+        return answer  # cut already
+    half = answer.body[: len(answer.body) // 2]
+    headers = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
+    if fault.how == "json":
+        return web.Response(status=answer.status, headers=headers, body=half)
+    reply = web.StreamResponse(status=answer.status, headers=headers)
+    if fault.how == "length":
+        reply.content_length = len(answer.body)
+    else:
+        reply.enable_chunked_encoding()
+    await reply.prepare(request)
+    await reply.write(half)
+    if request.transport is not None:
+        request.transport.close()
+    return reply
 
 
 def _cut(request: web.Request) -> web.StreamResponse:
