@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,9 +137,21 @@ class Lane:
         }
 
 
+async def golden_users(one: Lane) -> None:
+    """Everything that users do on the golden path."""
+    await one.write(*manifests())
+    await one.consent()
+
+
 @asynccontextmanager
-async def lane(cluster: Cluster, namespace: str, folder: Path, **settings: str) -> AsyncIterator[Lane]:
-    """A fresh namespace with everything that users write at first; `settings` are the operator's."""
+async def lane(
+    cluster: Cluster,
+    namespace: str,
+    folder: Path,
+    users: Callable[[Lane], Coroutine[Any, Any, None]] = golden_users,
+    **settings: str,
+) -> AsyncIterator[Lane]:
+    """A fresh namespace in which `users` write what they want; `settings` are the operator's."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     kube = HttpKube(await _admin(cluster.kubeconfig))
     proxy = FaultProxy(upstream(cluster.kubeconfig), Journal(folder / "journal.jsonl"))
@@ -148,7 +160,7 @@ async def lane(cluster: Cluster, namespace: str, folder: Path, **settings: str) 
     space = await kube.create(
         NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "namespace": None}}
     )
-    one.users = asyncio.create_task(_user(one))
+    one.users = asyncio.create_task(users(one))
     try:
         await proxy.start()
         yield one
@@ -169,11 +181,6 @@ async def soon(what: str, fact: Callable[[], Any], seconds: float) -> float:
             raise Late(f"{what}: not so after {seconds:.0f} s")
         await asyncio.sleep(POLL_SECONDS)
     return time.monotonic() - started
-
-
-async def _user(one: Lane) -> None:
-    await one.write(*manifests())
-    await one.consent()
 
 
 async def _admin(kubeconfig: Path) -> Configuration:
