@@ -43,7 +43,7 @@ class Trouble:
                 time.sleep(self.delay)  # the trouble itself: a bucket that takes its time
                 if time.monotonic() < self.refuse_until:
                     self.refused += 1
-                    environment["wsgi.input"].read()
+                    environment["wsgi.input"].read(int(environment["CONTENT_LENGTH"]))
                     start("503 Slow Down", [("Content-Length", str(len(BUSY)))])
                     return [BUSY]
             answer: Iterable[bytes] = application(environment, start)
