@@ -27,11 +27,13 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The end of a run without faults, and its numbered writes as `method place`."""
+    """The end of a run without faults, its numbered writes as `method place`, and how many events of each resource
+    and type its watches brought."""
 
     state: dict[str, Any]
     writes: list[str]
     seconds: float
+    events: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ async def reference(ground: Ground) -> Reference:
         wrong = await complaints(one, objects)
         assert not wrong, f"the golden path itself is broken: {wrong}; see {one.folder}"
         writes = [f"{entry.call.method} {entry.call.place}" for entry in one.proxy.journal.writes()]
-        found = Reference(masked(objects, one.namespace), writes, seconds)
+        found = Reference(masked(objects, one.namespace), writes, seconds, dict(one.proxy.watches.counts))
         text = json.dumps(found.state, indent=1)
         await asyncio.to_thread((one.folder / "state.json").write_text, text)
         return found

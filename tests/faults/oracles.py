@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
+from plumbline_contract.routes import ROUTES_KEY, SERVING_VARIABLE
 from plumbline_operator.kube.refs import ref_of
 from plumbline_operator.model.meta import Manifest
 from plumbline_operator.rooms import ROOMS
@@ -15,6 +17,7 @@ from tests.support.faultproxy import Entry
 from tests.support.worlds import ready_of
 
 OUR_KINDS = frozenset(room.kind.kind for room in ROOMS)
+MADE = frozenset({"datasetsnapshots", "modelversions"})  # made by the operator, named by others
 CREATED = 201
 RETRIED = ("Request attempt", "will retry")  # kopf's words, at error level, for a call that it only sends again
 
@@ -27,6 +30,8 @@ async def complaints(lane: Lane, objects: list[Manifest]) -> list[str]:
         *orphans(objects),
         *odd_weights(entries, objects),
         *foreign_specs(entries),
+        *lost_references(entries, objects),
+        *early_traffic(entries, objects),
         *await changed_specs(lane),
         *undecided(objects),
         *log_errors(lane.logs()),
@@ -69,6 +74,33 @@ def foreign_specs(entries: Iterable[Entry]) -> list[str]:
     return [f"the operator wrote {one.call.method} {one.call.place}" for one in bad]
 
 
+def lost_references(entries: Iterable[Entry], objects: Iterable[Manifest]) -> list[str]:
+    """Deletions of snapshots and versions that something still names."""
+    texts = {(one["kind"], one["metadata"]["name"]): json.dumps(one) for one in objects}
+    lines = []
+    for one in entries:
+        if one.call.method == "DELETE" and one.call.resource in MADE:
+            users = [place for place, text in texts.items() if f'"{one.call.name}"' in text]
+            lines += [f"{one.call.place} was deleted, which {kind} {name} names" for kind, name in users]
+    return lines
+
+
+def early_traffic(entries: Iterable[Entry], objects: Iterable[Manifest]) -> list[str]:
+    """Routes that lead to a variant whose digest nobody had approved when they were written."""
+    approved = [one for one in objects if one["kind"] == "Approval" and one["spec"]["decision"] == "Approve"]
+    digests: dict[str, str] = {}
+    lines = []
+    for entry in entries:
+        body = entry.body if isinstance(entry.body, dict) else {}
+        if body.get("kind") == "Deployment":
+            digests |= _served(body)
+        for variant in _routed(body):
+            digest = digests.get(variant, "")
+            if not any(one["spec"]["version"]["manifest"] == digest and _made(one) <= entry.at for one in approved):
+                lines.append(f"traffic to {variant} before anybody approved {digest or 'what it serves'}")
+    return lines
+
+
 async def changed_specs(lane: Lane) -> list[str]:
     """Users' objects that are not as their users wrote them."""
     lines = []
@@ -109,8 +141,27 @@ def log_errors(log: str) -> list[str]:
     return lines
 
 
+def _served(deployment: Manifest) -> dict[str, str]:
+    """Variant → digest, for a Deployment that serves a model."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    values = [env["value"] for one in containers for env in one.get("env", ()) if env["name"] == SERVING_VARIABLE]
+    return {deployment["metadata"]["name"]: json.loads(values[0])["manifest"]} if values else {}
+
+
+def _routed(one: Manifest) -> list[str]:
+    """The variants that get traffic, if these are routes."""
+    if one.get("kind") != "ConfigMap" or ROUTES_KEY not in one.get("data", {}):
+        return []
+    return [backend["variant"] for backend in json.loads(one["data"][ROUTES_KEY])["backends"] if backend["weight"]]
+
+
+def _made(one: Manifest) -> float:
+    """When an object was created, in seconds of the epoch."""
+    return datetime.fromisoformat(one["metadata"]["creationTimestamp"]).timestamp()
+
+
 def _weights(one: Manifest) -> list[int]:
-    if one.get("kind") == "ConfigMap" and "routes.json" in one.get("data", {}):
-        routes: dict[str, Any] = json.loads(one["data"]["routes.json"])
+    if one.get("kind") == "ConfigMap" and ROUTES_KEY in one.get("data", {}):
+        routes: dict[str, Any] = json.loads(one["data"][ROUTES_KEY])
         return [backend["weight"] for backend in routes["backends"]]
     return list((one.get("status") or {}).get("weights", {}).values()) if one.get("kind") == "ModelDeployment" else []

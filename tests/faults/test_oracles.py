@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from plumbline_operator.model.meta import Manifest
@@ -80,3 +81,35 @@ def snapshot(space: str, letter: str) -> list[Manifest]:
     digest = letter * 64
     spec = {"digest": f"sha256:{digest}", "other": f"sha256:{digest}", "key": f"{space}/{letter * 2}/{digest}"}
     return [thing("plumbline.dev/v1alpha1", "DatasetSnapshot", f"s-{letter * 8}", {"spec": spec})]
+
+
+def test_a_deletion_of_what_is_still_named_is_told() -> None:
+    run = raw(CONNECTION, "r", {}) | {"status": {"snapshots": [{"snapshot": "s-1"}]}}
+    gone = Entry(0.0, Call("DELETE", "datasetsnapshots", "team", "s-1"), 1, 200)
+    assert oracles.lost_references([gone], [run]) == [
+        "datasetsnapshots/s-1 was deleted, which Connection r names",
+    ]
+    assert oracles.lost_references([gone], []) == []
+
+
+def test_traffic_before_or_without_an_approval_of_the_digest_is_told() -> None:
+    serving = {"name": "PLUMBLINE_SERVING", "value": json.dumps({"manifest": "sha256:1"})}
+    pod = {"spec": {"containers": [{"env": [serving]}]}}
+    deployment = made("deployments", "a", body=thing("apps/v1", "Deployment", "a", {"spec": {"template": pod}}))
+    routes = {"backends": [{"variant": "a", "weight": 100}, {"variant": "b", "weight": 0}]}
+    entry = made("configmaps", "r", body=thing("v1", "ConfigMap", "r", {"data": {"routes.json": json.dumps(routes)}}))
+    entry.at = 1000.0
+    assert oracles.early_traffic([deployment, entry], [consent(999, "sha256:1")]) == []
+    told = ["traffic to a before anybody approved sha256:1"]
+    assert oracles.early_traffic([deployment, entry], [consent(1001, "sha256:1")]) == told
+    assert oracles.early_traffic([deployment, entry], [consent(999, "sha256:2")]) == told
+    assert oracles.early_traffic([entry], [consent(999, "sha256:1")]) == [
+        "traffic to a before anybody approved what it serves"
+    ]
+
+
+def consent(at: int, digest: str) -> Manifest:
+    """An approval of a digest, given at this second of the epoch."""
+    given = datetime.fromtimestamp(at, UTC).isoformat()
+    spec = {"decision": "Approve", "version": {"manifest": digest}}
+    return thing("plumbline.dev/v1alpha1", "Approval", "yes", {"spec": spec}, creationTimestamp=given)
