@@ -1,7 +1,9 @@
 """A router from its start to its end, with and without the API server."""
 
 import os
+import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -74,13 +76,59 @@ def alive(router: Router) -> bool:
         return False
 
 
+def child(router: Router, named: str) -> int:
+    """The process below the router's first one whose command line has this word."""
+    pids = Path(f"/proc/{router.process.pid}/task/{router.process.pid}/children").read_text().split()
+    found = [int(pid) for pid in pids if named in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")]
+    (one,) = found
+    return one
+
+
 def test_a_router_ends_when_its_envoy_does(api: FakeApi, stable: Served, canary: Served, tmp_path: Path) -> None:
     with routing(api, tmp_path, split(1, stable, canary, 0)) as router:
-        children = Path(f"/proc/{router.process.pid}/task/{router.process.pid}/children").read_text().split()
-        (envoy,) = [int(child) for child in children]
-        os.kill(envoy, signal.SIGKILL)
+        agent = child(router, "plumbline_router.agent")
+        os.kill(child(router, "--config-path"), signal.SIGKILL)
         assert router.process.wait(20) == 1
         assert "Envoy ended by itself" in router.process.text()
+        assert not Path(f"/proc/{agent}").exists()
+
+
+def test_an_agent_killed_while_routes_change_fails_no_request_and_none_goes_back(
+    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
+) -> None:
+    kills, chance = 8, random.Random(7)
+    with routing(api, tmp_path, split(1, stable, canary, 0)) as router, Load(router.port) as load:
+        envoy = child(router, "--config-path")
+        for generation in range(2, 2 + kills):
+            api.put(split(generation, stable, canary, 100 * (generation % 2)))
+            time.sleep(chance.uniform(0, 0.03))  # somewhere between the first file and the last
+            os.kill(child(router, "plumbline_router.agent"), signal.SIGKILL)
+            router.until(generation)
+            load.more(30)
+            in_force = time.monotonic()
+            load.more(30)
+            wanted = "canary" if generation % 2 else "stable"
+            assert {variant for begun, _, variant in load.answers if begun > in_force} == {wanted}
+        assert child(router, "--config-path") == envoy
+    assert load.failed() == []
+    assert router.process.text().count("the agent ended with exit code -9") == kills
+
+
+def test_a_router_that_starts_anew_in_its_pod_has_the_newest_routes_its_envoy_had(
+    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
+) -> None:
+    """An agent that was killed between the route table and its own memory of it must not take traffic back."""
+    with routing(api, tmp_path, split(1, stable, canary, 0)) as router:
+        api.put(split(2, stable, canary, 100))
+        router.until(2)
+    state = router.folder / "state.json"
+    state.write_text(split(1, stable, canary, 0).canonical().decode())
+    router = start_router(f"http://127.0.0.1:{free_port()}", tmp_path)
+    try:
+        until(lambda: alive(router), "the router is alive", 20)
+        assert ask(router.port, "POST", INFER, BODY, JSON).headers["x-plumbline-variant"] == "canary"
+    finally:
+        router.process.stop()
 
 
 def test_a_draining_router_answers_and_sends_its_callers_elsewhere(

@@ -1,24 +1,29 @@
-"""The router pod's first process: starts Envoy, follows the routes ConfigMap, answers its pages, drains at the end.
+"""`python -m plumbline_router.agent`: follows the routes ConfigMap, answers its pages, drains Envoy at the end.
+
+It may be killed at any moment and begun again: Envoy goes on with the routes it has.
 
 ```
-SIGTERM ──▶ /ready off, callers told to reconnect elsewhere ── drain seconds ──▶ stop listening ──▶ Envoy ends
+SIGTERM ──▶ /ready off, callers told to reconnect elsewhere ── drain seconds ──▶ stop listening ──▶ this ends
 ```
 """
 
 import asyncio
 import logging
+import os
 import re
 import signal
+import sys
 
 from aiohttp import web
 
 from plumbline_router.applier import Applier, read_routes
-from plumbline_router.bootstrap import STAT_PREFIX
-from plumbline_router.envoy import Admin, Envoy
-from plumbline_router.errors import BadRoutes, NoEnvoy, NotApplied
+from plumbline_router.bootstrap import STAT_PREFIX, bootstrap
+from plumbline_router.envoy import Admin, orders
+from plumbline_router.errors import BadRoutes, NoEnvoy, NotApplied, RouterError
+from plumbline_router.files import write_json
 from plumbline_router.measure import Meter
 from plumbline_router.pages import Counters, Pages
-from plumbline_router.settings import Settings
+from plumbline_router.settings import Settings, settings_from
 from plumbline_router.source import RoutesSource
 
 RETRY_SECONDS = (0.5, 1.0, 2.0)
@@ -28,44 +33,35 @@ logger = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> None:
-    """Route until SIGTERM or SIGINT. Raises NoEnvoy when Envoy cannot start or ends by itself."""
+    """Follow the routes until SIGTERM or SIGINT. Raises NoEnvoy when Envoy does not come up."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Admin(settings) as admin:
-        meter, counters = Meter(), Counters()
+        meter = Meter()
         applier = Applier(settings, admin, meter)
         applier.prepare()
-        envoy = await Envoy.start(settings)
-        try:
-            await envoy.until_live(admin)
-            await _route(settings, applier, admin, Pages(settings, applier, admin, meter, counters), envoy, stop)
-        finally:
-            await envoy.stop()
+        write_json(settings.bootstrap, bootstrap(settings))
+        write_json(settings.orders, orders(settings))  # the last of the files: now Envoy may start
+        await admin.until_live()
+        await _serve(settings, applier, admin, Pages(settings, applier, admin, meter, Counters()), stop)
 
 
-async def _route(
-    settings: Settings, applier: Applier, admin: Admin, pages: Pages, envoy: Envoy, stop: asyncio.Event
-) -> None:
+async def _serve(settings: Settings, applier: Applier, admin: Admin, pages: Pages, stop: asyncio.Event) -> None:
     runner = web.AppRunner(pages.application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, settings.host, settings.measure_port).start()
     source = RoutesSource(settings)
     pages.is_watching = lambda: source.connected
-    tasks = {
-        "follow": asyncio.create_task(follow(source, applier, pages.counters)),
-        "envoy": asyncio.create_task(envoy.ended()),
-        "stop": asyncio.create_task(stop.wait()),
-    }
+    following = asyncio.create_task(follow(source, applier, pages.counters))
+    stopping = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-        if tasks["envoy"] in done:
-            raise NoEnvoy(f"Envoy ended by itself with exit code {tasks['envoy'].result()}")
-        if tasks["follow"] in done:
-            tasks["follow"].result()
+        done, _ = await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if following in done:
+            following.result()
         await drain(settings, admin, pages)
     finally:
-        for task in tasks.values():
+        for task in (following, stopping):
             task.cancel()
         await runner.cleanup()
 
@@ -115,3 +111,18 @@ async def _until_idle(admin: Admin, seconds: float) -> None:
         if (await admin.stats(f"^{re.escape(name)}$")).get(name, 0) == 0:
             return
         await asyncio.sleep(IDLE_POLL_SECONDS)
+
+
+def main() -> int:
+    """Exit code 0 after an orderly end, 1 when the agent cannot run."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(run(settings_from(os.environ)))
+    except RouterError as exc:
+        print(f"plumbline-router: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,7 @@ clusters of old and new ──▶ Envoy has them, warm ──▶ route table ─
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -53,17 +54,22 @@ class Applier:
     def __init__(self, settings: Settings, stats: Stats, meter: Meter) -> None:
         self._settings, self._stats, self._meter = settings, stats, meter
         self._clusters: dict[str, Document] = {}
-        self._writes = 0
+        self._life, self._writes = time.time_ns(), 0
         self._later: asyncio.Task[None] | None = None
         self.in_force: Routes | None = None
 
     def prepare(self) -> None:
-        """Before Envoy starts: write the files for the routes that were in force when this pod last ran, if any."""
+        """Know the routes that were in force when this pod last ran, and write the files that Envoy lacks.
+
+        Files that are there stay: Envoy may be working with them, and they may be newer than what is remembered.
+        """
         self.in_force = self._remembered()
         if self.in_force is not None:
             self._clusters = clusters_of(self.in_force, self._settings.resolver)
-        self._write_clusters()
-        self._write_routes(self.in_force)
+        if not self._settings.clusters.exists():
+            self._write_clusters()
+        if not self._settings.routes.exists():
+            self._write_routes(self.in_force)
 
     def _remembered(self) -> Routes | None:
         try:
@@ -136,8 +142,9 @@ class Applier:
         return version
 
     def _next_version(self) -> str:
+        """One that Envoy has never seen, also from an agent before this one."""
         self._writes += 1
-        return str(self._writes)
+        return f"{self._life}-{self._writes}"
 
     async def _taken(self, prefix: str, version: str) -> None:
         """Return when Envoy says that it works with this version. Raises NotApplied when it refuses or is too slow."""

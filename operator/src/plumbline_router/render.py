@@ -20,7 +20,10 @@ IDLE_SECONDS = 30  # the server keeps idle connections for 75 s: who sends must 
 PROBE_SECONDS = 1  # readiness of a pod; a draining pod leaves within this time
 SHADOW_LIMITS = {"max_connections": 32, "max_pending_requests": 32, "max_requests": 64, "max_retries": 0}
 PRIMARY_LIMITS = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
-RETRY_ON = "connect-failure,refused-stream,reset-before-request"  # never after a server may have seen the request
+# Also a request that a dying server may have seen is given to another one: inference changes nothing but the log, and
+# there both carry one request id. Few times, because a request that kills its server would kill the next ones, too.
+RETRY_ON, RETRIES = "connect-failure,refused-stream,reset", 2
+SHADOW_BUFFER_BYTES = 32 * 1024  # what is read at once of an answer that is thrown away; others wait meanwhile
 NO_ROUTES = "this router has no routes yet; see the ModelDeployment's conditions"
 NOT_FOUND = "nothing is routed here; the inference protocol lives below /v2"
 
@@ -70,7 +73,7 @@ def _forward(routes: Routes) -> Document:
         "timeout": f"{ANSWER_SECONDS}s",
         "retry_policy": {
             "retry_on": RETRY_ON,
-            "num_retries": 3,
+            "num_retries": RETRIES,
             "retry_host_predicate": [
                 {
                     "name": "envoy.retry_host_predicates.previous_hosts",
@@ -125,7 +128,7 @@ def _mirror(routes: Routes) -> Document:
 def _cluster(kind: str, backend: Backend, resolver: str) -> Document:
     name = kind + backend.variant
     endpoint = {"address": {"socket_address": {"address": backend.host, "port_value": backend.port}}}
-    return {
+    found: Document = {
         "@type": TYPES + "envoy.config.cluster.v3.Cluster",
         "name": name,
         "cluster_type": {"name": "envoy.clusters.dns", "typed_config": _dns(resolver)},
@@ -147,6 +150,9 @@ def _cluster(kind: str, backend: Backend, resolver: str) -> Document:
             }
         },
     }
+    if kind == SHADOW:
+        found["per_connection_buffer_limit_bytes"] = SHADOW_BUFFER_BYTES
+    return found
 
 
 def _dns(resolver: str) -> Document:

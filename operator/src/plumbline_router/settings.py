@@ -1,13 +1,12 @@
 """What a router pod is told, by environment variables."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from plumbline_contract.routes import MEASURE_PORT, ROUTER_PORT
 from plumbline_router.errors import RouterError
+from plumbline_router.files import ORDERS, folder_from
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -37,6 +36,16 @@ class Settings:
         return self.folder / "admin.sock"
 
     @property
+    def bootstrap(self) -> Path:
+        """What Envoy reads once, at its start."""
+        return self.folder / "bootstrap.json"
+
+    @property
+    def orders(self) -> Path:
+        """How the first process starts Envoy; there once everything that Envoy reads is."""
+        return self.folder / ORDERS
+
+    @property
     def clusters(self) -> Path:
         return self.folder / "xds" / "clusters.json"
 
@@ -52,7 +61,6 @@ class Settings:
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
     """The settings in an environment. Raises RouterError naming the variable that is missing or wrong."""
-    folder = environment.get("PLUMBLINE_ROUTER_DIR") or os.path.join(tempfile.gettempdir(), "plumbline-router")
     ca_file = Path(environment.get("PLUMBLINE_API_CA", SERVICE_ACCOUNT / "ca.crt"))
     return Settings(
         namespace=_required(environment, "PLUMBLINE_ROUTES_NAMESPACE"),
@@ -60,7 +68,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         api=environment.get("PLUMBLINE_API_SERVER") or _in_cluster(environment),
         token_file=Path(environment.get("PLUMBLINE_API_TOKEN", SERVICE_ACCOUNT / "token")),
         ca_file=ca_file if ca_file.exists() else None,
-        folder=Path(folder),
+        folder=folder_from(environment),
         pod=environment.get("HOSTNAME", "router"),
         host=environment.get("PLUMBLINE_ROUTER_HOST", "0.0.0.0"),
         port=int(_number(environment, "PLUMBLINE_ROUTER_PORT", ROUTER_PORT)),
