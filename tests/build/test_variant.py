@@ -139,8 +139,10 @@ def test_callers_reach_the_router_under_the_deployments_name() -> None:
 
 
 def test_several_routers_are_drained_one_at_a_time() -> None:
-    assert "PodDisruptionBudget" not in kinds(router_children(ROUTER))
-    assert "PodDisruptionBudget" in kinds(router_children(replace(ROUTER, replicas=2)))
+    assert "PodDisruptionBudget" not in kinds(router_children(replace(ROUTER, replicas=1)))
+    assert "PodDisruptionBudget" in kinds(router_children(ROUTER))
+    (apart,) = pod_of(router_children(ROUTER))["topologySpreadConstraints"]
+    assert (apart["topologyKey"], apart["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
 
 
 def test_routes_lie_in_one_document_that_reads_back() -> None:

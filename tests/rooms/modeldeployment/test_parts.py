@@ -127,12 +127,12 @@ async def test_labels_stripped_by_a_stranger_come_back_and_cost_no_pod_and_no_tr
     for name in names:
         made = cluster.kube.look("Deployment", name)
         assert made is not None
-        made["spec"]["replicas"] = 3 if name == names[0] else 1
+        made["spec"]["replicas"] = 3 if name == names[0] else 2
         cluster.kube.put({**made, "metadata": {k: v for k, v in made["metadata"].items() if k != "labels"}})
     own = await cluster.step()
     assert ready_of(own) == ("True", "Promoted")
     parts = [cluster.kube.look("Deployment", name) for name in names]
-    assert [part["spec"]["replicas"] for part in parts if part] == [3, 1]
+    assert [part["spec"]["replicas"] for part in parts if part] == [3, 2]
     assert all(part["metadata"]["labels"]["plumbline.dev/owner-name"] == "late" for part in parts if part)
 
 

@@ -32,7 +32,7 @@ class Router:
     namespace: str
     image: str
     pull_policy: str
-    replicas: int = 1
+    replicas: int = 2
     node_port: int | None = None
 
 
@@ -104,6 +104,7 @@ def _deployment(router: Router) -> Manifest:
         "enableServiceLinks": False,
         "securityContext": pod_security(),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "topologySpreadConstraints": [_apart(labels)],
         "containers": [_container(router)],
         "volumes": [scratch("1Gi")],
     }
@@ -117,6 +118,16 @@ def _deployment(router: Router) -> Manifest:
             "strategy": rolling(),
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
+    }
+
+
+def _apart(labels: Manifest) -> Manifest:
+    """Not on one node, where there is a choice: a node takes all its pods along."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(labels)},
     }
 
 

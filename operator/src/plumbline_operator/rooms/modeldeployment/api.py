@@ -62,7 +62,12 @@ class RealTime(Model):
         alias="targetCPUPercent",
         description="CPU use, in percent of the request, that autoscaling aims at.",
     )
-    router_replicas: int = Field(default=1, ge=1, le=20, description="Router pods.")
+    router_replicas: int = Field(
+        default=2,
+        ge=1,
+        le=20,
+        description="Router pods. With one, requests fail while it is moved to another node.",
+    )
 
 
 class ShadowStep(Model):
