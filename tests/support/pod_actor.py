@@ -85,14 +85,24 @@ def good_report(spec: Any) -> Report:
     raise ValueError(f"no Job's last container carries out {spec.verb}")
 
 
+def made_up_address(pod: dict[str, Any]) -> str:
+    """An address at which nobody answers, another for each pod."""
+    last = int(hashlib.sha256(pod["metadata"]["name"].encode()).hexdigest()[:4], 16)
+    return f"10.99.{last // 256}.{last % 254 + 1}"
+
+
 class PodActor:
     """A thread that gives pods their status until the `with` block ends. `play` may be replaced at any time.
 
+    address: of a pod that serves; a test that answers for such pods gives them an address of its own.
     Raises in `stop` what went wrong in the thread, so that a test does not wait in vain without a reason.
     """
 
-    def __init__(self, kubeconfig: Path, play: Play = good_report) -> None:
+    def __init__(
+        self, kubeconfig: Path, play: Play = good_report, address: Callable[[dict[str, Any]], str] = made_up_address
+    ) -> None:
         self.play = play
+        self._address = address
         self._core = client.CoreV1Api(config.new_client_from_config(str(kubeconfig)))
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pod-actor", daemon=True)
@@ -136,7 +146,7 @@ class PodActor:
         if meta.get("deletionTimestamp") or pod["status"].get("phase") in ("Succeeded", "Failed"):
             return None
         if not any(owner["kind"] == "Job" for owner in meta.get("ownerReferences", ())):
-            return _ready(pod)
+            return _ready(pod, self._address(pod))
         env = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][-1].get("env", ())}
         act = self.play(RUN_SPECS.validate_json(env[runspec.RUNSPEC_VARIABLE]))
         match act:
@@ -174,14 +184,12 @@ def _digests(seed: str, *names: str) -> dict[str, str]:
     return {name: digest_of(f"{name} {seed}".encode()) for name in names}
 
 
-def _ready(pod: dict[str, Any]) -> dict[str, Any]:
+def _ready(pod: dict[str, Any], address: str) -> dict[str, Any]:
     """The status of a pod that serves."""
     states = [_state(one, {"running": {}}) | {"ready": True, "started": True} for one in pod["spec"]["containers"]]
     conditions = [
         {"type": kind, "status": "True"} for kind in ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     ]
-    last = int(hashlib.sha256(pod["metadata"]["name"].encode()).hexdigest()[:4], 16)
-    address = f"10.99.{last // 256}.{last % 254 + 1}"
     return {
         "phase": "Running",
         "conditions": conditions,

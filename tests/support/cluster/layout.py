@@ -23,6 +23,7 @@ PORT_NAMES = (
     *("etcd", "etcd-peer", "apiserver", "controller-manager", "scheduler"),
     *("kubelet", "kubelet-healthz", "kube-proxy-healthz", "kube-proxy-metrics"),
     *("coredns-health", "coredns-ready", "s3"),
+    *("git", "redis", "argocd-repo", "argocd-repo-metrics", "argocd-controller-metrics"),
 )
 PORTS_PER_CLUSTER = 20
 
