@@ -19,6 +19,8 @@ class Answer:
     body: bytes = b""
     code: str = ""
     missing: int = 0
+    etag: str = ""
+    date: str = ""
 
     @property
     def content(self) -> bytes:
@@ -57,8 +59,11 @@ def scripted(*answers: Answer) -> Iterator[Script]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             answer = script.next()
             content = answer.content
-            self.send_response(answer.status)
+            self.send_response_only(answer.status)
+            self.send_header("Date", answer.date or self.date_time_string())
             self.send_header("Content-Length", str(len(content)))
+            if answer.etag:
+                self.send_header("ETag", f'"{answer.etag}"')
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content[: len(content) - answer.missing])
@@ -71,7 +76,7 @@ def scripted(*answers: Answer) -> Iterator[Script]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     script.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield script

@@ -12,6 +12,7 @@ import pytest
 
 from plumbline_contract import layout
 from plumbline_contract.base import digest_of
+from plumbline_contract.hashkey import is_hash_key
 from plumbline_contract.report import Outcome
 from plumbline_contract.runspec import RowCount
 from plumbline_jobs import ingest
@@ -107,7 +108,7 @@ def test_a_hashed_personal_value_joins_but_is_nowhere_in_the_bucket(lake: Lake) 
     keep(lake.store, OWNER, "ingest", answer)
     objects = lake.objects()
     key = objects.pop(layout.hash_key(PREFIX))
-    assert len(key) == 32
+    assert is_hash_key(key)
     expected = hmac.digest(key, NAME.encode(), "sha256").hex()
     frame = lake.rows(manifest_of(answer))
     assert frame["name"].to_list() == [expected, hmac.digest(key, b"Ada", "sha256").hex(), expected, None]

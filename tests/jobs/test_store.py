@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 import time
+from email.utils import formatdate
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from botocore.response import StreamingBody
 
 from plumbline_contract import layout
 from plumbline_contract.base import digest_of
+from plumbline_contract.hashkey import is_hash_key
 from plumbline_contract.report import Outcome
 from plumbline_jobs.errors import JobError, Refused, Trouble
+from plumbline_jobs.io import receive
 from plumbline_jobs.io import store as module
 from plumbline_jobs.io.store import Corrupt, NotThere, Store
+from plumbline_jobs.pii import key_of
 from tests.jobs.faulty import Answer, scripted
 from tests.jobs.lake import PREFIX, Lake
 
@@ -44,20 +52,31 @@ def test_an_empty_blob_is_a_blob(lake: Lake, tmp_path: Path) -> None:
     assert lake.store.get_blob(digest, tmp_path / "empty") == 0
 
 
-def test_a_blob_that_is_there_is_not_sent_again() -> None:
+def test_a_blob_that_is_there_is_read_and_not_sent_again() -> None:
     with scripted(Answer(body=DATA)) as script:
         assert Store.connect(script.bucket).put_blob(DATA) == DIGEST
-        assert [line.split()[0] for line in script.asked] == ["HEAD"]
+        assert [line.split()[0] for line in script.asked] == ["HEAD", "GET"]
 
 
 def test_a_blob_that_another_job_wrote_meanwhile_counts_as_written() -> None:
-    with scripted(Answer(404, code="NotFound"), Answer(412, code="PreconditionFailed")) as script:
+    answers = (Answer(404, code="NotFound"), Answer(412, code="PreconditionFailed"), Answer(body=DATA))
+    with scripted(*answers) as script:
         assert Store.connect(script.bucket).put_blob(DATA) == DIGEST
-        assert [line.split()[0] for line in script.asked] == ["HEAD", "PUT"]
+        assert [line.split()[0] for line in script.asked] == ["HEAD", "PUT", "GET"]
 
 
-def test_a_blob_cut_short_is_repaired_by_writing_it_again(lake: Lake) -> None:
-    lake.write(layout.blob(PREFIX, DIGEST), DATA[:-1])
+def test_a_write_that_the_server_does_not_vouch_for_is_read_back() -> None:
+    wrong = Answer(body=b"something else")
+    with scripted(Answer(404, code="NotFound"), Answer(200), Answer(body=DATA)) as script:
+        assert Store.connect(script.bucket).put_blob(DATA) == DIGEST
+        assert [line.split()[0] for line in script.asked] == ["HEAD", "PUT", "GET"]
+    with scripted(Answer(404, code="NotFound"), Answer(200), wrong) as script, pytest.raises(Trouble, match="written"):
+        Store.connect(script.bucket).put_blob(DATA)
+
+
+@pytest.mark.parametrize("damaged", [DATA[:-1], DATA[:-1] + b"!"])
+def test_a_damaged_blob_is_repaired_by_writing_it_again(lake: Lake, damaged: bytes) -> None:
+    lake.write(layout.blob(PREFIX, DIGEST), damaged)
     lake.store.put_blob(DATA)
     assert lake.blob(DIGEST) == DATA
 
@@ -92,6 +111,68 @@ def test_a_download_that_always_breaks_is_trouble_and_leaves_no_finished_file(tm
         Store.connect(script.bucket).get_blob(DIGEST, tmp_path / "target")
     assert caught.value.reason == "EndpointUnreachable"
     assert not (tmp_path / "target").exists()
+
+
+def test_damage_on_the_way_is_read_again_and_only_damage_that_stays_is_called_so(tmp_path: Path) -> None:
+    flipped = [Answer(body=bytes([one]) + DATA[1:]) for one in range(3)]
+    with scripted(*flipped[:2], Answer(body=DATA)) as script:
+        assert Store.connect(script.bucket).get_blob(DIGEST, tmp_path / "target") == len(DATA)
+    with scripted(*flipped) as script, pytest.raises(Trouble, match="damages what it sends") as caught:
+        Store.connect(script.bucket).read_blob(DIGEST)
+    assert caught.value.reason == "DataUnavailable"
+
+
+def source(*answers: Answer) -> tuple[str, int]:
+    with scripted(*answers) as script, tempfile.TemporaryDirectory() as folder:
+        return Store.connect(script.bucket).download("table.csv", Path(folder) / "source")
+
+
+def test_a_source_is_what_its_etag_says_or_what_two_readings_bring() -> None:
+    md5 = hashlib.md5(DATA).hexdigest()
+    plain, parts = Answer(body=DATA, etag=md5), Answer(body=DATA, etag="0123-2")
+    assert source(plain) == source(parts) == source(Answer(body=DATA)) == (DIGEST, len(DATA))
+    assert source(plain, Answer(body=b"!" + DATA[1:], etag=md5), plain) == (DIGEST, len(DATA))
+    assert source(parts, parts, Answer(body=b"!" + DATA[1:], etag="0123-2"), parts) == (DIGEST, len(DATA))
+    assert source(plain, Answer(body=b"other", etag=hashlib.md5(b"other").hexdigest()), plain) == (DIGEST, len(DATA))
+
+
+def test_a_source_that_is_not_what_its_etag_says_is_not_accepted() -> None:
+    with pytest.raises(Corrupt, match="its ETag is 0000"):
+        source(Answer(body=DATA, etag="0" * 32))
+    with pytest.raises(Trouble, match="3 bytes and the ETag ''"):
+        source(*(Answer(body=body) for body in (b"one", b"three", b"one", b"four.", b"one", b"five!")))
+
+
+def test_a_body_that_hardly_comes_is_given_up() -> None:
+    clock = iter(range(0, 1000, 10))
+    body = StreamingBody(BytesIO(bytes(receive.CHUNK) * 20), receive.CHUNK * 20)
+    with pytest.raises(Trouble, match="98304 bytes of an object in 30 s"):
+        receive.receive({"Body": body}, BytesIO(), lambda: float(next(clock)))  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("code", ["403", "RequestTimeTooSkewed"])
+def test_a_clock_that_is_wrong_is_not_called_a_lack_of_rights(code: str) -> None:
+    date = formatdate(time.time() + 1200, usegmt=True)
+    for method in (lambda store: store.read("store/key"), lambda store: store.stated("store/key")):
+        with scripted(Answer(403, code=code, date=date)) as script, pytest.raises(Trouble, match="set both by NTP"):
+            method(Store.connect(script.bucket))
+
+
+def test_a_listing_that_is_cut_short_is_trouble() -> None:
+    cut = Answer(body=b"<?xml version='1.0'?><ListBucketResult><Name>lake</Na")
+    with scripted(cut) as script, pytest.raises(Trouble) as caught:
+        list(Store.connect(script.bucket).keys("store"))
+    assert caught.value.reason == "EndpointUnreachable"
+
+
+def test_a_hash_key_proves_itself(lake: Lake) -> None:
+    made = key_of(lake.store)
+    assert key_of(lake.store) == made
+    assert is_hash_key(made)
+    for wrong in (made[:-1], made[:32], b"", b"!" + made[1:], made + b"!"):
+        lake.write(layout.hash_key(PREFIX), wrong)
+        with pytest.raises(Corrupt):
+            key_of(lake.store)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +234,9 @@ def test_a_folder_is_listed_whole_page_by_page_and_no_neighbour_with_it(
     keys = [f"{PREFIX}/predictions/hour/{number:03d}.parquet" for number in range(10)]
     for key in (*keys, f"{PREFIX}/predictions/hours/x.parquet"):
         lake.write(key, b"1234")
-    assert list(lake.store.keys(f"{PREFIX}/predictions/hour")) == [(key, 4) for key in keys]
+    assert list(lake.store.keys(f"{PREFIX}/predictions/hour")) == [
+        (key, 4, hashlib.md5(b"1234").hexdigest()) for key in keys
+    ]
     assert list(lake.store.keys(f"{PREFIX}/predictions/nowhere")) == []
 
 

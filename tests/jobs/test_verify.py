@@ -132,7 +132,7 @@ def test_a_name_that_changes_its_address_between_two_requests_is_caught(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = lake.store
-    assert store.size_of("anything") is None
+    assert store.stated("anything") is None
     real = socket.getaddrinfo
 
     def rebound(host: str, port: int | None, *args: object, **options: object) -> object:
@@ -140,7 +140,7 @@ def test_a_name_that_changes_its_address_between_two_requests_is_caught(
 
     monkeypatch.setattr(socket, "getaddrinfo", rebound)
     with pytest.raises(Refused, match=r"resolves to 169\.254\.169\.254"):
-        store.size_of("anything")
+        store.stated("anything")
 
 
 def test_the_password_of_an_endpoint_is_in_no_message() -> None:

@@ -3,34 +3,33 @@
 import hmac
 import os
 from collections.abc import Sequence
-from secrets import token_bytes
 
 import polars as pl
 
 from plumbline_contract import layout
+from plumbline_contract.hashkey import is_hash_key, new_hash_key
 from plumbline_contract.manifest import SnapshotColumn
 from plumbline_contract.runspec import ColumnRule
 from plumbline_jobs.io.store import NotThere, Store
 
 KEY_VARIABLE = "PLUMBLINE_HASH_KEY"
-KEY_BYTES = 32
 
 
 def key_of(store: Store) -> bytes:
     """The key of this namespace's hashes: from PLUMBLINE_HASH_KEY, or made once and kept in the bucket.
 
     One key per namespace makes hashes of two datasets join; whoever can read the bucket's key can test guesses,
-    so a namespace with stronger needs keeps the key in a Secret instead.
+    so a namespace with stronger needs keeps the key in a Secret instead. Raises Corrupt for a key that was changed.
     """
     given = os.environ.get(KEY_VARIABLE, "")
     if given:
         return given.encode()
     key = layout.hash_key(store.prefix)
     try:
-        return store.read(key)
+        return store.read(key, is_hash_key)
     except NotThere:
-        store.create(key, token_bytes(KEY_BYTES))
-    return store.read(key)  # another Job may have been faster; both then use what lies there
+        store.create(key, new_hash_key())
+    return store.read(key, is_hash_key)  # another Job may have been faster; both then use what lies there
 
 
 def hashed(values: pl.Series, key: bytes) -> pl.Series:

@@ -17,7 +17,7 @@ from plumbline_contract import layout
 from plumbline_contract.prediction import FIXED_COLUMNS
 from plumbline_contract.runspec import Owner
 from plumbline_jobs.errors import Refused
-from plumbline_jobs.io.store import NotThere, Store
+from plumbline_jobs.io.store import Listed, NotThere, Store
 from plumbline_jobs.log import log
 from plumbline_jobs.snapshot import utc
 
@@ -60,27 +60,27 @@ class PredictionLog:
         """
         with ThreadPoolExecutor(READERS) as pool:
             reading: deque[Future[pl.DataFrame]] = deque()
-            for key in self._keys(variant, span):
-                reading.append(pool.submit(self._segment, key, columns))
+            for listed in self._listed(variant, span):
+                reading.append(pool.submit(self._segment, listed, columns))
                 if len(reading) == READERS:
                     yield reading.popleft().result().filter(pl.col("role") == role)
             while reading:
                 yield reading.popleft().result().filter(pl.col("role") == role)
 
-    def _keys(self, variant: str, span: Span) -> Iterator[str]:
+    def _listed(self, variant: str, span: Span) -> Iterator[Listed]:
         for hour in span.hours():
             place = layout.prediction_hour(self.store.prefix, self.owner.namespace, self.deployment, variant, hour)
-            for key, _ in self.store.keys(place):
-                if key.endswith(".parquet"):
-                    yield key
+            for listed in self.store.keys(place):
+                if listed.key.endswith(".parquet"):
+                    yield listed
 
-    def _segment(self, key: str, columns: Sequence[str]) -> pl.DataFrame:
+    def _segment(self, listed: Listed, columns: Sequence[str]) -> pl.DataFrame:
         path = self.folder / uuid4().hex
         try:
-            self.store.download(key.removeprefix(self.store.prefix.strip("/")), path)
-            return _read(path, key, columns)
+            self.store.copy(listed, path)
+            return _read(path, listed.key, columns)
         except NotThere:
-            log("segment gone", key=key)  # deleted, by its retention, since it was listed
+            log("segment gone", key=listed.key)  # deleted, by its retention, since it was listed
             return pl.DataFrame(schema={"time": pl.Datetime("ms", "UTC"), "role": pl.String})
         finally:
             path.unlink(missing_ok=True)
