@@ -21,6 +21,8 @@ from plumbline_operator.model.meta import Manifest
 from tests.apiserver.installation import PODS, apply
 from tests.rights.caller import Caller
 from tests.support.cluster import Cluster, start
+from tests.support.cluster.control_plane import ControlPlane
+from tests.support.cluster.embedded import EmbeddedCluster
 from tests.support.pod_actor import Play, Stuck, good_report
 from tests.support.render import NAMESPACE as SYSTEM
 from tests.support.render import documents
@@ -46,10 +48,15 @@ class Operator:
 
 
 @contextmanager
-def installed(name: str, *arguments: str, namespaces: tuple[str, ...] = ()) -> Iterator[Cluster]:
-    """A Bed A with these namespaces and all of the chart but its Deployment; `arguments` are helm's."""
+def installed(name: str, *arguments: str, namespaces: tuple[str, ...] = (), guarded: bool = False) -> Iterator[Cluster]:
+    """A Bed A with these namespaces and all of the chart but its Deployment; `arguments` are helm's.
+
+    guarded: owner references need rights of their own there.
+    """
     cluster = start(bed="A", name=f"{name}-{os.getpid()}")
     try:
+        if guarded:
+            guard_owners(cluster)
         install(cluster, *arguments, namespaces=namespaces)
         yield cluster
     finally:
@@ -57,8 +64,12 @@ def installed(name: str, *arguments: str, namespaces: tuple[str, ...] = ()) -> I
 
 
 def install(cluster: Cluster, *arguments: str, namespaces: tuple[str, ...] = ()) -> None:
-    """Everything of the chart but its Deployment, and these namespaces."""
-    spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one}} for one in (SYSTEM, *namespaces)]
+    """Everything of the chart but its Deployment, and these namespaces, which take restricted pods only."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    spaces = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": one, "labels": labels}}
+        for one in (SYSTEM, *namespaces)
+    ]
     found = documents(*arguments)
     kinds = [one for one in found if one["kind"] == "CustomResourceDefinition"]
     apply(cluster, *spaces, *kinds)
@@ -165,3 +176,20 @@ async def made(caller: Caller, namespace: str, *objects: Manifest) -> None:
     for one in objects:
         answer = await caller.create(namespace, one)
         assert answer.ok, f"{one['kind']} {one['metadata']['name']} in {namespace}: {answer.text}"
+
+
+class _Guarded(ControlPlane):
+    """An API server that guards owner references, as OpenShift's does: off by default elsewhere."""
+
+    def _apiserver(self) -> list[str | Path]:
+        return [*super()._apiserver(), "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"]
+
+
+def guard_owners(cluster: Cluster) -> None:
+    """Start the cluster's API server again, so that owner references need rights of their own."""
+    assert isinstance(cluster, EmbeddedCluster)
+    plane = cluster.control_plane
+    guarded = _Guarded(plane.layout, plane.record, plane.addresses, plane.disabled_controllers)
+    guarded.stop_part("apiserver")
+    guarded.start_part("apiserver")
+    guarded.wait_for("apiserver")
