@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
 
+import kopf
 import pytest
-from kubernetes.aio.config import incluster_config
 
 from plumbline_operator.kube.auth import NoLogin, login
+from plumbline_operator.runtime import ears
 
 
 @pytest.fixture
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The environment of a pod; returns its token file."""
     token, authority = tmp_path / "token", tmp_path / "ca.crt"
-    token.write_text("first")
+    token.write_text("first\n")
     authority.write_text("a certificate")
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
+    monkeypatch.setenv("PLUMBLINE_SERVICE_ACCOUNT", str(tmp_path))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     monkeypatch.delenv("KUBECONFIG", raising=False)
@@ -34,21 +33,29 @@ def rotate(token: Path, text: str) -> None:
 async def test_a_pod_uses_its_service_account(pod: Path) -> None:
     configuration = await login()
     assert configuration.host == "https://10.0.0.1:443"
-    assert await configuration.get_api_key_with_prefix("BearerToken") == "bearer first"
+    assert configuration.ssl_ca_cert == str(pod.with_name("ca.crt"))
+    assert await configuration.get_api_key_with_prefix("BearerToken") == "Bearer first"
 
 
-async def test_a_token_that_was_rotated_is_read_again(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_that_was_rotated_is_used_at_once(pod: Path) -> None:
     configuration = await login()
     rotate(pod, "second")
-    later = datetime.datetime.now() + datetime.timedelta(minutes=2)
+    assert await configuration.get_api_key_with_prefix("BearerToken") == "Bearer second"
 
-    class Later(datetime.datetime):
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
-            return later
 
-    monkeypatch.setattr(incluster_config.datetime, "datetime", Later)
-    assert await configuration.get_api_key_with_prefix("BearerToken") == "bearer second"
+async def test_the_watches_log_in_the_same_way(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    rotate(pod, "second")
+    found = await ears.login(settings=kopf.OperatorSettings())
+    assert found is not None
+    assert (found.server, found.token) == ("https://[fd00::1]:443", "second")
+    assert found.ca_path == str(pod.with_name("ca.crt"))
+
+
+async def test_a_pod_without_a_token_says_so(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLUMBLINE_SERVICE_ACCOUNT", str(pod.parent / "elsewhere"))
+    with pytest.raises(NoLogin, match="token"):
+        await login()
 
 
 async def test_elsewhere_the_kubeconfig_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

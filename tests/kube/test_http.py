@@ -225,6 +225,19 @@ async def test_the_servers_wish_for_patience_is_kept_and_nothing_is_tried_twice(
     assert len(server.requests) == 1
 
 
+async def test_nothing_like_it_is_sent_until_the_servers_patience_is_over(server: Server, kube: HttpKube) -> None:
+    server.answer = status(429, headers={"Retry-After": "7"})
+    for _ in range(3):
+        with pytest.raises(Unreachable) as caught:
+            await kube.get(CONFIG_MAPS, "team", "a")
+        assert 6 < (caught.value.retry_after or 0) <= 7
+    assert len(server.requests) == 1
+    server.answer = lambda request: web.json_response(CONFIG)
+    assert await kube.apply(CONFIG_MAPS, CONFIG) == CONFIG  # another verb is another matter
+    kube._quiet_until = {what: until - 7 for what, until in kube._quiet_until.items()}  # seven seconds later
+    assert await kube.get(CONFIG_MAPS, "team", "a") == CONFIG
+
+
 async def test_a_proxys_page_is_quoted_in_part(server: Server, kube: HttpKube) -> None:
     server.answer = lambda request: web.Response(status=502, text="<html>Bad Gateway" + "." * 900)
     with pytest.raises(Unreachable, match="Bad Gateway") as caught:

@@ -99,6 +99,7 @@ def test_retries_double_to_a_bound_and_success_forgets_them(queue: WorkQueue[str
 
 def test_a_server_that_asks_for_patience_gets_it(queue: WorkQueue[str]) -> None:
     assert queue.retry("a", at_least=30.0) == 30.0
+    assert max(queue.retry("a", at_most=8.0) for _ in range(9)) == 8.0
 
 
 def test_jitter_spreads_retries_between_half_and_whole() -> None:

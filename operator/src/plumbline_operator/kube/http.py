@@ -20,6 +20,7 @@ IN_FLIGHT = 20  # requests at once; beyond it the API server's own fairness queu
 PAGE = 500  # objects per list request, as kubectl does
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 30.0
+LONGEST_QUIET_SECONDS = 60.0  # however long a Retry-After is
 APPLY = "application/apply-patch+yaml"  # JSON is YAML
 MERGE = "application/merge-patch+json"
 REVIEWS = Ref("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
@@ -45,12 +46,16 @@ class _Call:
 
 
 class HttpKube:
-    """Implements kube.protocol.Kube. Nothing is cached and nothing is tried twice."""
+    """Implements kube.protocol.Kube. Nothing is cached and nothing is tried twice.
+
+    While the API server wants to be left alone with a verb on a type (Retry-After), such calls fail without being sent.
+    """
 
     def __init__(self, configuration: Configuration, observer: Observer = unobserved) -> None:
         self._client = ApiClient(configuration)
         self._observer = observer
         self._gate = asyncio.Semaphore(IN_FLIGHT)
+        self._quiet_until: dict[tuple[str, str], float] = {}
         self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
 
     async def close(self) -> None:
@@ -167,6 +172,7 @@ class HttpKube:
         """The answer's JSON. Raises KubeError for everything that is no success."""
         async with self._gate:
             started = time.monotonic()
+            self._keep_quiet(call, started)
             code = 0
             try:
                 code, headers, data = await self._exchange(call)
@@ -175,8 +181,18 @@ class HttpKube:
             finally:
                 self._observer(call.verb, call.ref.plural, code, time.monotonic() - started)
         if not 200 <= code <= 299:
-            raise _error(call, code, headers, data)
+            error = _error(call, code, headers, data)
+            if isinstance(error, Unreachable) and error.retry_after:
+                patience = min(error.retry_after, LONGEST_QUIET_SECONDS)
+                self._quiet_until[call.verb, call.ref.plural] = time.monotonic() + patience
+            raise error
         return _parsed(call, code, data)
+
+    def _keep_quiet(self, call: _Call, now: float) -> None:
+        """Raise Unreachable while the API server wants no such call."""
+        left = self._quiet_until.get((call.verb, call.ref.plural), 0.0) - now
+        if left > 0:
+            raise Unreachable(call.verb, call.path, 429, f"not sent: to be asked again in {left:.1f} s", left)
 
     async def _exchange(self, call: _Call) -> tuple[int, Mapping[str, str], bytes]:
         method, url, headers, body, _ = await self._client.param_serialize(

@@ -13,6 +13,7 @@ from typing import Any
 import kopf
 
 from plumbline_operator.kube import refs
+from plumbline_operator.kube.auth import service_account
 from plumbline_operator.model.meta import (
     GROUP,
     MANAGED_BY,
@@ -31,6 +32,7 @@ from plumbline_operator.runtime.room import Room
 
 CHILDREN = (refs.PODS, *refs.CHILDREN)
 ERROR_BACKOFFS = (1, 2, 3, 5, 8, 8, 8)  # seconds; no gap longer than 8, so that an outage is noticed to be over
+LOGIN_BACKOFF = 2.0  # seconds, when the token cannot be read
 OURS = f"{MANAGED_BY}={MANAGED_VALUE}"  # server side: only our children cross the wire
 
 
@@ -62,7 +64,7 @@ class Ears:
     def listen(self) -> kopf.OperatorRegistry:
         """A kopf registry that brings every event of our kinds and of their children here."""
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(login)
+        kopf.on.login(registry=registry, backoff=LOGIN_BACKOFF)(login)
         for ref in self.watched():
             _subscribe(registry, ref, self._on_event(ref))
         return registry
@@ -168,8 +170,11 @@ def _subscribe(registry: kopf.OperatorRegistry, ref: Ref, handler: Any) -> None:
 
 
 async def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
-    """Log kopf in as a pod by its ServiceAccount, elsewhere by the kubeconfig."""
-    return kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
+    """Log kopf in as kube.auth logs us in. kopf asks again when the token is refused."""
+    account = service_account()
+    if account is None:
+        return kopf.login_with_kubeconfig(settings=settings)
+    return kopf.ConnectionInfo(server=account.server, ca_path=account.authority, token=account.token())
 
 
 class NoDiffBase(kopf.DiffBaseStorage):

@@ -14,6 +14,8 @@ from plumbline_operator.runtime.metrics import Metrics
 from plumbline_operator.runtime.queue import WorkQueue
 from plumbline_operator.runtime.room import Room
 
+TROUBLE_RETRY = 30.0  # seconds; an API server that is back is not left waiting for longer
+
 log = logging.getLogger(__name__)
 
 
@@ -64,7 +66,7 @@ class Workers:
             again = await self.loop.reconcile(self.rooms[key.kind], key, self.now())
         except KubeError as error:
             wait = error.retry_after or 0.0 if isinstance(error, Unreachable) else 0.0
-            delay = self.queue.retry(key, wait)
+            delay = self.queue.retry(key, wait, TROUBLE_RETRY)
             log.warning("%s: %s; again in %.1f s", key, error, delay)
             return "trouble"
         except Exception:  # the one place where a bug in a room must not end the process: the others go on
