@@ -14,6 +14,7 @@ from plumbline_contract.layout import join, prediction_hour
 from plumbline_contract.manifest import FileEntry, ModelManifest, RunRecord
 from plumbline_modelgate import check
 from plumbline_serving.record import Columns, Record, by_hour
+from plumbline_serving.redaction import Side
 from plumbline_serving.segment import parquet, table_of
 from plumbline_serving.tensors import TensorSpec
 from tests.jobs.lake import PREFIX, Lake
@@ -132,7 +133,7 @@ class Log:
 
     def put(self, records: Sequence[Record], hashed: frozenset[str] = frozenset()) -> None:
         """Any records, one segment for each of their hours."""
-        columns = Columns(self.variant, DIGEST, self.inputs, hashed, (self.output,))
+        columns = Columns(self.variant, DIGEST, Side(self.inputs, hashed), Side((self.output,), frozenset()))
         for hour, some in by_hour(records).items():
             self.lake.write(self.key(hour), parquet(table_of(some, columns)))
 

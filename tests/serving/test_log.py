@@ -20,6 +20,7 @@ from plumbline_serving.log import Pace, PredictionLog
 from plumbline_serving.metrics import Metrics
 from plumbline_serving.place import Place
 from plumbline_serving.record import Columns, Record
+from plumbline_serving.redaction import Side
 from plumbline_serving.segment import table_of
 from plumbline_serving.tensors import TensorSpec
 from tests.serving import models
@@ -31,6 +32,7 @@ X = TensorSpec("X", "FP32", (-1, 3))
 CITY = TensorSpec("city", "BYTES", (-1, 1))
 P = TensorSpec("probability", "FP32", (-1, 1))
 HOUR = 3_600_000
+COLUMNS = Columns("v", "sha256:d", Side((X,), frozenset()), Side((P,), frozenset()))
 
 
 class Sink:
@@ -69,11 +71,10 @@ class Bench:
     def __init__(self, queue_rows: int = 100, flush_seconds: float = 0.01) -> None:
         self.sink, self.metrics = Sink(), Metrics("v", "m", "d")
         place = Place(prefix="p", namespace="demo", deployment="fraud", variant="v", writer="pod-1")
-        columns = Columns("v", "sha256:d", (X,), frozenset(), (P,))
         self.log = PredictionLog(
             self.sink,
             place,
-            columns,
+            COLUMNS,
             self.metrics,
             flush_seconds=flush_seconds,
             queue_rows=queue_rows,
@@ -204,8 +205,7 @@ def test_records_lie_in_the_hour_of_their_prediction() -> None:
 
 
 def test_rows_are_numbered_inside_their_request_and_wide_inputs_are_lists() -> None:
-    columns = Columns("v", "sha256:d", (X,), frozenset(), (P,))
-    table = table_of([record(1, rows=2), record(2, rows=3)], columns)
+    table = table_of([record(1, rows=2), record(2, rows=3)], COLUMNS)
     found = [(row["request_id"], row["row"], row["in.X"], row["out.probability"]) for row in table.to_pylist()]
     assert [(name, number) for name, number, _, _ in found] == [("r1", 0), ("r1", 1), ("r2", 0), ("r2", 1), ("r2", 2)]
     assert found[4][2] == [2.0, 2.0, 2.0]
@@ -213,7 +213,7 @@ def test_rows_are_numbered_inside_their_request_and_wide_inputs_are_lists() -> N
 
 
 def test_the_fixed_columns_are_the_contracts() -> None:
-    table = table_of([record(1)], Columns("v", "sha256:d", (X,), frozenset(), (P,)))
+    table = table_of([record(1)], COLUMNS)
     found = {field.name: str(field.type) for field in table.schema}
     renamed = {name: kind.replace("[ms, UTC]", "[ms, tz=UTC]") for name, kind in FIXED_COLUMNS.items()}
     assert {name: found[name] for name in FIXED_COLUMNS} == renamed
@@ -222,7 +222,7 @@ def test_the_fixed_columns_are_the_contracts() -> None:
 
 def test_outputs_whose_width_changes_between_requests_stay_lists_of_their_own_length() -> None:
     wide = record(1)._replace(outputs=(np.array([[1.0, 2.0]], dtype=np.float32),))
-    table = table_of([wide, record(2, rows=2)], Columns("v", "sha256:d", (X,), frozenset(), (P,)))
+    table = table_of([wide, record(2, rows=2)], COLUMNS)
     assert [row["out.probability"] for row in table.to_pylist()] == [
         [1.0, 2.0],
         [pytest.approx(0.2)],
@@ -274,6 +274,20 @@ def test_personal_inputs_are_dropped_or_hashed_and_nowhere_in_the_segment(bucket
     assert "in.price" not in row
     assert not {"Lovelace-Street-7", 123.5} & set(row.values())
     assert row["in.count"] == -(2**63)
+
+
+def test_an_output_that_repeats_a_redacted_input_is_redacted_alike(bucket: Bucket, tmp_path: Path) -> None:
+    manifest = bucket.put_model(models.every_type(given_back={"flag", "city", "price"}))
+    settings = bucket.settings(manifest, variant="fraud-v-repeats", redact={"city": "Hash", "price": "Drop"})
+    with serving(settings, tmp_path, environment={"PLUMBLINE_HASH_KEY": "secret"}) as served:
+        caller = served.caller()
+        answer = caller.infer(every_input(city="Lovelace-Street-7", price=123.5))
+        caller.close()
+    assert "Lovelace-Street-7" in answer.body.decode(), "the caller gets what the model gives"
+    (row,) = bucket.predictions("fraud-v-repeats").to_pylist()
+    assert row["out.city_out"] == row["in.city"] == hmac.digest(b"secret", b"Lovelace-Street-7", "sha256").hex()
+    assert "out.price_out" not in row
+    assert "out.flag_out" in row
 
 
 def test_a_restarted_container_does_not_overwrite_its_segments(bucket: Bucket, tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """`python -m plumbline_serving`: serve the model named in PLUMBLINE_SERVING."""
 
 import argparse
-import logging
 import os
 import sys
 
 from plumbline_contract.routes import SERVING_PORT
 from plumbline_serving.errors import StartFailure
+from plumbline_serving.logs import set_up
 from plumbline_serving.server import run, settings_from
 
 DRAIN_SECONDS = 8.0  # the router looks at readiness every second, DNS forgets a pod within 5 s
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=SERVING_PORT)
     parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up()
     try:
         lost = run(settings_from(os.environ), options.host, options.port, options.drain_seconds)
     except StartFailure as exc:

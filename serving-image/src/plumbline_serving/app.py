@@ -101,6 +101,10 @@ class App:
             data, named = self._inference.answer(headers, body)
         except BadRequest as exc:
             return self.refused(exc)
+        # The boundary of one request: whatever a defect of ours raises must not end other callers' connections.
+        except Exception:
+            logger.exception("a defect of the server")
+            return Reply(500, error("the server has a defect; its log says more"), [CLOSE])
         if self.draining:
             named.append(CLOSE)
         return Reply(200, data, named)

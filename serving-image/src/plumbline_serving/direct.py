@@ -9,7 +9,6 @@ turn or its caller, goes uvicorn's own way to the same application:
 """
 
 import asyncio
-import logging
 import time
 from typing import Any, cast
 
@@ -17,10 +16,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from plumbline_serving.app import CLOSE, App, Headers, Reply, error
+from plumbline_serving.app import CLOSE, App, Headers, Reply
 from plumbline_serving.errors import BadRequest
-
-logger = logging.getLogger(__name__)
 
 _JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
 
@@ -109,10 +106,6 @@ class DirectProtocol(HttpToolsProtocol):
             return app.infer(self._given, body)
         except BadRequest as exc:
             return app.refused(exc)
-        # The boundary of one request: whatever a defect of ours raises must not end other callers' connections.
-        except Exception:
-            logger.exception("a defect of the server")
-            return Reply(500, error("the server has a defect; its log says more"), [CLOSE])
 
     def _refuse(self) -> None:
         """Answer a body that is too large before it is whole, and listen no longer."""

@@ -88,7 +88,7 @@ class Inference:
         except REFUSALS as exc:
             raise BadRequest(f"the model cannot take these inputs: {str(exc)[:500]}") from exc
         except RUNTIME_ERRORS as exc:
-            logger.error("the model failed: %s", exc)
+            logger.error("the model failed: %s", without_values(str(exc)))
             raise BadRequest(f"the model failed on these inputs: {str(exc)[:500]}", 500) from exc
 
     def _encoded(self, caller_id: str | None, answers: list[Array], wanted: list[int] | None) -> bytes:
@@ -124,11 +124,16 @@ class Inference:
                 SHADOW_ROLE if headers.get(_ROLE) == _SHADOW else "primary",
                 self._redaction.hash(unit.decode("latin-1")) if unit else "",
                 rows,
-                self._redaction.apply(feed),
-                tuple(answers),
+                self._redaction.asked(feed),
+                self._redaction.answered(answers),
                 size,
             )
         )
+
+
+def without_values(message: str) -> str:
+    """What ONNX Runtime says of a failure up to the part that may quote a caller's value; the caller gets it all."""
+    return message.partition("Status Message:")[0][:300].rstrip()
 
 
 def parsed(body: bytes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from plumbline_contract.manifest import ModelManifest, Tensor
 from plumbline_contract.routes import ServingSettings
+from plumbline_modelgate import copied_inputs
 from plumbline_serving.errors import StartFailure
 from plumbline_serving.gate import admit
 from plumbline_serving.storage import Storage
@@ -49,6 +50,7 @@ class Model:
     digest: str
     signature: Signature
     session: Any
+    copies: Mapping[str, frozenset[str]]  # output → inputs whose values it may repeat, when any input is redacted
 
     def run(self, feed: dict[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """The named outputs, all when None. Raises one of RUNTIME_ERRORS."""
@@ -68,7 +70,8 @@ def load(settings: ServingSettings, storage: Storage) -> Model:
     signature = admit(data, manifest.model)
     _check_against(manifest, signature)
     session = _session(data, manifest.model)
-    model = Model(settings.model_name, settings.manifest, manifest.model, signature, session)
+    copies = copied_inputs(data) if settings.redact else {}
+    model = Model(settings.model_name, settings.manifest, manifest.model, signature, session, copies)
     warm_up(model)
     logger.info("model %s is ready after %.2f s", manifest.model, time.perf_counter() - started)
     return model

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from plumbline_serving.tensors import Array, TensorSpec
+from plumbline_serving.redaction import Side
+from plumbline_serving.tensors import Array
 
 MILLISECONDS_PER_HOUR = 3_600_000
 
@@ -26,9 +27,8 @@ class Columns(NamedTuple):
 
     variant: str
     manifest: str
-    inputs: tuple[TensorSpec, ...]
-    hashed: frozenset[str]
-    outputs: tuple[TensorSpec, ...]
+    inputs: Side
+    outputs: Side
 
 
 def by_hour(records: Sequence[Record]) -> dict[int, list[Record]]:

@@ -63,11 +63,13 @@ def table_of(records: Sequence[Record], columns: Columns) -> pa.Table:
         "row": pa.array((np.arange(total) - np.repeat(first, counts)).astype(np.int32)),
         "manifest": pa.array([columns.manifest]).take(pa.array(np.zeros(total, dtype=np.int64))),
     }
-    for place, spec in enumerate(columns.inputs):
-        kind = pa.string() if spec.name in columns.hashed else _ARROW[spec.datatype]
-        fields[INPUT_PREFIX + spec.name] = column([r.inputs[place] for r in records], counts, kind)
-    for place, spec in enumerate(columns.outputs):
-        fields[OUTPUT_PREFIX + spec.name] = column([r.outputs[place] for r in records], counts, _ARROW[spec.datatype])
+    for prefix, side, arrays in (
+        (INPUT_PREFIX, columns.inputs, [record.inputs for record in records]),
+        (OUTPUT_PREFIX, columns.outputs, [record.outputs for record in records]),
+    ):
+        for place, spec in enumerate(side.kept):
+            kind = pa.string() if spec.name in side.hashed else _ARROW[spec.datatype]
+            fields[prefix + spec.name] = column([found[place] for found in arrays], counts, kind)
     return pa.table(fields)
 
 

@@ -52,7 +52,8 @@ def settings_from(environment: Mapping[str, str]) -> ServingSettings:
     try:
         return ServingSettings.model_validate_json(text)
     except ValidationError as exc:
-        raise StartFailure(f"{SERVING_VARIABLE} is not valid: {exc}") from exc
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in exc.errors(include_input=False))
+        raise StartFailure(f"{SERVING_VARIABLE} is not valid: {wrong}") from exc
 
 
 def hash_key(environment: Mapping[str, str], storage: Storage) -> bytes:
@@ -117,8 +118,8 @@ def run(settings: ServingSettings, host: str, port: int, drain_seconds: float) -
 
 def assemble(settings: ServingSettings, model: Model, storage: Storage, metrics: Metrics) -> tuple[App, PredictionLog]:
     """The application and its log, not yet started."""
-    redaction = redaction_of(model.signature.inputs, settings.redact, hash_key(os.environ, storage))
-    columns = Columns(settings.variant, model.manifest, redaction.kept, redaction.hashed, model.signature.outputs)
+    redaction = redaction_of(model.signature, settings.redact, model.copies, hash_key(os.environ, storage))
+    columns = Columns(settings.variant, model.manifest, redaction.inputs, redaction.outputs)
     pod = os.environ.get("HOSTNAME") or socket.gethostname()
     started = time.time_ns() // 1_000_000
     tally = open_tally(Path(tempfile.gettempdir()) / f"plumbline-{pod}-{settings.variant}.tally")
