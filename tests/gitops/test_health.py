@@ -14,10 +14,13 @@ from plumbline_operator.model.conditions import find
 from plumbline_operator.model.meta import Manifest
 from plumbline_operator.rooms import ROOMS
 from tests.gitops.states import KINDS, drifting, raw_of, settled
+from tests.proof.goals import goals
+from tests.proof.ledger import record
 from tests.rooms.release_objects import monitor
 from tests.support.argocd.scripts import Health, healths
 from tests.support.worlds import condition, ready, ready_of, with_status
 
+GOAL = "gitops"
 pytestmark = pytest.mark.timeout(300)  # builds the interpreter the first time
 
 # Said here once more, so that a reason that slips out of a room's list is missed.
@@ -55,6 +58,8 @@ async def test_every_state_is_shown_as_what_it_is() -> None:
     assert seen["DatasetSnapshot"] == {"Healthy"}  # sealed is all it can be
     for kind in ("Connection", "Dataset", "TrainingRun", "RegisteredModel", "Approval", "ReleasePin"):
         assert seen[kind] == {"Healthy", "Progressing", "Degraded"}, kind
+    record(GOAL, runs=len(objects), figure=f"{len(objects)} states of {len(seen)} kinds shown as what they are")
+    assert len(objects) >= goals()[GOAL].sample
     for kind in ("ModelVersion", "ModelDeployment"):
         assert seen[kind] == {"Healthy", "Progressing", "Suspended", "Degraded"}, kind
 

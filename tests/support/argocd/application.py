@@ -17,7 +17,7 @@ from plumbline_operator.model.meta import Manifest
 from tests.support.argocd.install import GUIDE, NAMESPACE
 from tests.support.argocd.repository import Repository
 from tests.support.argocd.scripts import Health
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, ClusterError
 from tests.support.cluster.progress import run, wait_until
 
 GROUP, VERSION, PLURAL = "argoproj.io", "v1alpha1", "applications"
@@ -71,9 +71,15 @@ class Application:
         return [one for place, one in enumerate(states) if place == 0 or states[place - 1] != one]
 
     def faults(self) -> list[str]:
-        """Every moment in which what had just been applied was out of sync, although nobody had touched it."""
-        pairs = zip(self.entries, self._excuses, strict=True)
-        return [line for entry, excuse in pairs if not excuse for line in undue(entry)]
+        """Every moment in which what had been applied was out of sync or healed, although nobody had touched it."""
+        pairs = list(zip(self.entries, self._excuses, strict=True))
+        excused = {healing(entry) for entry, excuse in pairs if excuse}
+        healed = dict.fromkeys(healing(entry) for entry, _ in pairs if healing(entry) and healing(entry) not in excused)
+        return [line for entry, excuse in pairs if not excuse for line in undue(entry)] + list(healed)
+
+    def syncs(self) -> int:
+        """How many commits have been applied."""
+        return len(self.now.get("status", {}).get("history", ()))
 
     def remove(self, seconds: float) -> None:
         """Delete it and wait until its finalizer has done its work."""
@@ -104,7 +110,7 @@ class Application:
     def _until(self, what: str, fact: Callable[[], bool], seconds: float) -> None:
         try:
             wait_until(what, fact, seconds=seconds)
-        except Exception as late:
+        except ClusterError as late:
             late.add_note(json.dumps({what: vars_of(story[-1]) for what, story in self.trees.items()}, indent=1))
             late.add_note(json.dumps(self.now.get("status", {}).get("conditions", [])))
             raise
@@ -147,6 +153,16 @@ def undue(entry: Manifest) -> list[str]:
         return []
     late = [f"{one['kind']}/{one['name']}" for one in status.get("resources", ()) if one.get("status") == "OutOfSync"]
     return [f"{sync['revision'][:8]} at {status['reconciledAt']}: {', '.join(late) or 'nothing named'}"]
+
+
+def healing(entry: Manifest) -> str:
+    """When and what self-heal was at; empty while it was not."""
+    operation = entry.get("status", {}).get("operationState", {})
+    asked = operation.get("operation", {}).get("sync", {})
+    if not asked.get("autoHealAttemptsCount"):
+        return ""
+    names = ", ".join(f"{one.get('kind')}/{one.get('name')}" for one in asked.get("resources", ()))
+    return f"healed at {operation.get('startedAt')}: {names}"
 
 
 def _time(text: str) -> datetime:

@@ -43,14 +43,11 @@ class Repository:
         processes.start(layout.pid_file("git"), layout.log("git"), command)
         wait_until("the git daemon listens", lambda: listens(port), seconds=SECONDS)
 
-    def commit(self, message: str, files: Mapping[str, list[Manifest] | None]) -> str:
-        """Write these files (None: remove) and commit; the commit's digest."""
-        for name, objects in files.items():
-            path = self.place / name
-            if objects is None:
-                path.unlink()
-            else:
-                path.write_text(yaml.safe_dump_all(objects, sort_keys=False))
+    def commit(self, message: str, files: Mapping[str, str | list[Manifest]]) -> str:
+        """Write these files, as text or manifests, and commit; the commit's digest."""
+        for name, content in files.items():
+            text = content if isinstance(content, str) else yaml.safe_dump_all(content, sort_keys=False)
+            (self.place / name).write_text(text)
         self._git("add", "--all")
         self._git("commit", "--quiet", "--message", message)
         return self.head()
