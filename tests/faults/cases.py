@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from tests.faults.lane import Lane, Late, lane, soon
 from tests.faults.oracles import complaints
 from tests.faults.state import differences, masked, objects_of
 from tests.support.cluster import Cluster
-from tests.support.faultproxy import Crash, FaultProxy
+from tests.support.faultproxy import Crash
 
 PATH_SECONDS = 120  # a golden path without faults takes 10 s on an idle machine
 LIMIT_SECONDS = 30.0  # from the restart to the reference state
@@ -147,23 +146,3 @@ async def settled(one: Lane, quiet: float) -> None:
         return one.proxy.journal.quiet_seconds() > quiet
 
     await soon(f"{quiet:.0f} s without a write", silent, quiet + 20)
-
-
-async def troubled_case(
-    ground: Ground, wanted: Reference, title: str, arrange: Callable[[FaultProxy], Awaitable[None]], **settings: str
-) -> list[str]:
-    """The golden path with trouble that `arrange` makes and ends; what is wrong afterwards.
-
-    `ground.limit` counts from the end of the trouble; the operator must live through it.
-    """
-    result = Result(Crash(0, "before"))
-    async with lane(ground.cluster, *ground.place(title), **settings) as one:
-        trouble = asyncio.create_task(arrange(one.proxy))
-        await one.start_operator()
-        await trouble
-        await converge(one, ground, wanted, result)
-        if not any(entry.fault for entry in one.proxy.journal.entries):
-            result.complaints.append("there was no trouble: nothing was proved")
-        if one.process is None or one.process.returncode is not None:
-            result.complaints.append("the operator has ended")
-    return result.complaints

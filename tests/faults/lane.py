@@ -18,6 +18,7 @@ from typing import Any
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import load_kube_config
 
+from plumbline_operator.kube.errors import Conflict, Unreachable
 from plumbline_operator.kube.http import HttpKube
 from plumbline_operator.kube.refs import LEASES, ref_of
 from plumbline_operator.model.meta import Manifest, Ref
@@ -90,15 +91,32 @@ class Lane:
         for one in objects:
             ref = ref_of(one)
             placed = one | {"metadata": {**one["metadata"], "namespace": self.namespace}}
-            made = await self.kube.create(ref, placed)
+            made = await self._created(ref, placed)
             self.written.append({"apiVersion": ref.api_version, "kind": ref.kind, **made})
+
+    async def _created(self, ref: Ref, manifest: Manifest) -> Manifest:
+        """Create an object, again and again while the API server is away, as people do."""
+        for _ in range(round(PATIENCE_SECONDS / POLL_SECONDS)):
+            try:
+                return await self.kube.create(ref, manifest)
+            except Unreachable:
+                await asyncio.sleep(POLL_SECONDS)
+            except Conflict:  # an answer was lost
+                found = await self.kube.get(ref, self.namespace, manifest["metadata"]["name"])
+                if found is None:
+                    raise
+                return found
+        raise Late(f"{ref.kind} {manifest['metadata']['name']} could not be written")
 
     async def consent(self) -> None:
         """Wait for the ModelVersion and approve it."""
         found: list[Manifest] = []
 
         async def registered() -> bool:
-            version = await self.kube.get(VERSION.ref, self.namespace, RUN)
+            try:
+                version = await self.kube.get(VERSION.ref, self.namespace, RUN)
+            except Unreachable:  # people try again
+                return False
             found.extend([version] if version else [])
             return bool(found)
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from pydantic import TypeAdapter
+from urllib3.exceptions import HTTPError
 
 from plumbline_contract import runspec
 from plumbline_contract.base import digest_of
@@ -128,9 +129,19 @@ class PodActor:
     def _run(self) -> None:
         try:
             while not self._over.wait(POLL_SECONDS):
-                self._act()
+                self._try()
         except Exception as failure:  # noqa: BLE001  # a thread's boundary: handed to whoever stops the actor
             self._failure = failure
+
+    def _try(self) -> None:
+        """Act, unless the API server is away or in trouble: then the next round will."""
+        try:
+            self._act()
+        except HTTPError:
+            return
+        except ApiException as error:
+            if error.status != 429 and error.status < 500:
+                raise
 
     def _act(self) -> None:
         listed = self._core.list_pod_for_all_namespaces(label_selector=f"{MANAGED_BY}={MANAGED_VALUE}")

@@ -35,7 +35,7 @@ class Journal:
     path: Path
     entries: list[Entry] = field(default_factory=list)
     changed_at: float = field(default_factory=time.monotonic)
-    asked: list[float] = field(default_factory=list)  # when each request came, reads too, by the monotonic clock
+    asked: list[tuple[float, Call]] = field(default_factory=list)  # every request, and when, by the monotonic clock
 
     def add(self, entry: Entry) -> None:
         """Keep an entry."""
@@ -53,7 +53,7 @@ class Journal:
 
     def calls(self, since: float, until: float) -> int:
         """How many requests came in this time of the monotonic clock."""
-        return sum(since <= at < until for at in self.asked)
+        return sum(since <= at < until for at, _ in self.asked)
 
     def writes(self) -> list[Entry]:
         """The numbered writes, by number."""

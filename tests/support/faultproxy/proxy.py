@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,6 +67,14 @@ class FaultProxy:
         await site.start()
         self.port = self._runner.addresses[0][1]
 
+    async def listen_tls(self, trust: ssl.SSLContext) -> int:
+        """Answer on one more port, by TLS, as pods expect it of the API server; the port."""
+        assert self._runner is not None
+        known = set(self._runner.addresses)
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=trust).start()
+        (address,) = set(self._runner.addresses) - known
+        return int(address[1])
+
     async def stop(self) -> None:
         """Cut all connections."""
         if self._runner is not None:
@@ -83,7 +92,7 @@ class FaultProxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = call_of(request.method, request.path, request.query, request.headers)
-        self.journal.asked.append(time.monotonic())
+        self.journal.asked.append((time.monotonic(), call))
         fault = self.trouble(call)
         if fault is not None:
             self.journal.add(Entry(time.time(), call, fault=f"{fault}"))
