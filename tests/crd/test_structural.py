@@ -1,6 +1,5 @@
 """Pydantic models become structural schemas, or are refused with the path of the field at fault."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -8,9 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import ConfigDict, Field
 
-from plumbline_operator.crdgen import schema_of
 from plumbline_operator.model.meta import Model, Name
-from plumbline_operator.rooms import ROOMS
 from plumbline_operator.structural import MAX_ITEMS, MAX_LENGTH, MAX_PROPERTIES, RULES, CannotSay, structural
 
 
@@ -75,42 +72,6 @@ def test_defaults_are_shown_even_those_made_by_a_factory() -> None:
     assert PROPERTIES["ref"]["default"] == {"name": "storage"}
     assert PROPERTIES["limits"]["default"] == {"cpu": "1"}
     assert PROPERTIES["leaves"]["default"] == []
-
-
-def test_an_items_default_is_told_and_left_to_the_operator() -> None:
-    """GitOps tools compare a custom resource's lists whole: what the API server completes differs from Git for ever."""
-
-    class Item(Model):
-        """An item."""
-
-        seconds: int = Field(default=60, description="How long.")
-        word: str = Field(default="", description="A word.")
-
-    class Whole(Model):
-        """Items."""
-
-        items: tuple[Item, ...] = Field(default=(), description="Items.")
-
-    found = structural(Whole, "spec")["properties"]["items"]
-    assert found["default"] == []
-    assert "default" not in str(found["items"])
-    assert found["items"]["properties"]["seconds"]["description"] == "How long. Default: 60."
-    assert found["items"]["properties"]["word"]["description"] == "A word."
-
-
-def test_no_kind_lets_the_api_server_complete_a_users_list() -> None:
-    for room in ROOMS:
-        assert [path for path in _defaults(schema_of(room.kind)["properties"]["spec"], "spec") if "[]" in path] == []
-
-
-def _defaults(schema: Any, path: str) -> Iterator[str]:
-    if "default" in schema:
-        yield path
-    for name, one in schema.get("properties", {}).items():
-        yield from _defaults(one, f"{path}.{name}")
-    for word, sign in (("items", "[]"), ("additionalProperties", "{}")):
-        if isinstance(schema.get(word), dict):
-            yield from _defaults(schema[word], path + sign)
 
 
 def test_what_a_rule_may_read_is_bounded() -> None:

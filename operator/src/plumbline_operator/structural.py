@@ -8,16 +8,11 @@
     patternProperties, propertyNames     additionalProperties and a CEL rule on the keys
     uniqueItems                          x-kubernetes-list-type: set
     title, additionalProperties: false   dropped; the API server prunes unknown fields, kubectl refuses them
-    default of a field of a list's item  words in its description; the operator fills it in, the API server does not
-
-The last line keeps GitOps quiet: tools compare a custom resource's lists whole, so an item that the API server has
-completed differs from the one in Git for ever. Fields that a map has more than Git do not count as a difference.
 
 What a structural schema cannot say (unions, tuples of fixed shape, recursion, untyped values) is refused with the
 field's path, and so is a field that neither describes itself nor has a type that does.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,7 +106,7 @@ class _Translation:
         if "const" in node:
             schema["enum"] = [node["const"]]
         _exclusive_bounds(schema)
-        self._default(schema, path)
+        self._default(schema)
         schema |= self._below(node, schema, path, above)
         return dict(sorted(schema.items(), key=lambda item: FIRST.get(item[0], LAST.get(item[0], 50))))
 
@@ -134,13 +129,9 @@ class _Translation:
             else:
                 return node, above
 
-    def _default(self, schema: Schema, path: str) -> None:
+    def _default(self, schema: Schema) -> None:
         if self.report or schema.get("default", ...) is None:
             schema.pop("default", None)
-        elif "[]" in path and "default" in schema:
-            value = schema.pop("default")
-            if value not in ("", []):
-                schema["description"] = f"{schema.get('description', '')} Default: {json.dumps(value)}.".strip()
         elif isinstance(schema.get("default"), dict):
             schema["default"] = _without_nulls(schema["default"])
 
