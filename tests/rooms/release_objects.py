@@ -12,8 +12,8 @@ from plumbline_operator.rooms.driftmonitor.api import KIND as MONITOR
 from plumbline_operator.rooms.modeldeployment.api import KIND as DEPLOYMENT
 from plumbline_operator.rooms.releasepin.api import KIND as PIN
 from plumbline_operator.runtime.room import Room
+from tests.rooms.registry_objects import approval, connection, digest, model, snapshot, version
 from tests.rooms.registry_objects import available as model_available
-from tests.rooms.registry_objects import connection, digest, model, snapshot, version
 from tests.support.fake_kube import FakeKube
 from tests.support.worlds import (
     NAMESPACE,
@@ -89,7 +89,14 @@ def trained_on(**changes: Any) -> Manifest:
 def surroundings(*versions: Manifest) -> tuple[Manifest, ...]:
     """Everything a deployment needs besides itself."""
     found = versions or (approved("v1", FIRST), approved("v2", SECOND), approved("v3", THIRD))
-    return (connection(), model_available(model()), trained_on(), *found)
+    return (connection(), model_available(model()), trained_on(), *found, *(consent(one) for one in found))
+
+
+def consent(version: Manifest, title: str = "consent", **changes: Any) -> Manifest:
+    """Somebody's decision on a ModelVersion as it is, for it unless changed."""
+    name, spec = version["metadata"]["name"], version["spec"]
+    about = {"name": name, "manifest": spec["manifest"], "author": spec["author"]}
+    return approval(f"{title}-{name}", version=about, **changes)
 
 
 def router_pod(name: str = "late-router-1", ip: str = "10.0.0.1") -> Manifest:

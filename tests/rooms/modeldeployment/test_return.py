@@ -7,6 +7,7 @@ from tests.rooms.release_objects import (
     SHADOW,
     THIRD,
     approved,
+    consent,
     denied,
     pin,
 )
@@ -130,7 +131,9 @@ async def test_going_back_to_what_was_denied_since_is_refused() -> None:
 async def test_a_version_made_again_with_another_model_is_another_version() -> None:
     cluster = await second_serves(CANARY)
     cluster.kube.remove(approved("v1", FIRST))
-    cluster.kube.put(approved("v1", THIRD))
+    remade = approved("v1", THIRD)
+    cluster.kube.put(remade)
+    cluster.kube.put(consent(remade, "again"))
     cluster.go_to("v1")
     own = await cluster.step(2)
     assert ready_of(own) == ("False", "CanaryProgressing")

@@ -14,6 +14,8 @@ from plumbline_operator.kube.work import see_jobs
 from plumbline_operator.model.conditions import find
 from plumbline_operator.model.meta import OWNER_KIND, OWNER_NAME, Key, Manifest, Ref, controller_uid
 from plumbline_operator.model.names import label_value
+from plumbline_operator.rooms.approval.api import KIND as APPROVAL
+from plumbline_operator.rooms.approval.api import Approval
 from plumbline_operator.rooms.connection.api import KIND as CONNECTION
 from plumbline_operator.rooms.datasetsnapshot.api import KIND as SNAPSHOT
 from plumbline_operator.rooms.modeldeployment.api import KIND, ModelDeployment, ModelDeploymentStatus, Served
@@ -24,6 +26,7 @@ from plumbline_operator.rooms.modeldeployment.world import Observed, available_r
 from plumbline_operator.rooms.modelversion.api import KIND as VERSION
 from plumbline_operator.rooms.modelversion.api import ModelVersionSpec
 from plumbline_operator.rooms.modelversion.api import read_spec as read_version
+from plumbline_operator.rooms.modelversion.consent import approvals_of
 from plumbline_operator.rooms.registeredmodel.api import KIND as MODEL
 from plumbline_operator.rooms.releasepin.api import KIND as PIN
 from plumbline_operator.rooms.releasepin.api import pins_of
@@ -59,6 +62,7 @@ async def observe(deployment: ModelDeployment, sight: Sight) -> Observed:
         measured=await sight.signals.measured(await _router_addresses(kube, deployment)) if moving else None,
         pods=await _silent_pods(kube, deployment, parts),
         jobs=await see_jobs(kube, Key(KIND.kind, meta.namespace, meta.name), VERB),
+        approvals=await _decisions(kube, deployment, names),
     )
 
 
@@ -66,6 +70,14 @@ def is_moving(deployment: ModelDeployment, parts: Iterable[Manifest]) -> bool:
     """Whether what routers count or serve decides anything: a step runs, or a variant waits to be removed."""
     kept = {one.variant for one in running(deployment.status, deployment.spec)}
     return deployment.status.step is not None or any(p["metadata"]["labels"][VARIANT_LABEL] not in kept for p in parts)
+
+
+async def _decisions(kube: Reader, deployment: ModelDeployment, versions: Iterable[str]) -> tuple[Approval, ...]:
+    """What people decided on the versions named, but for the stable one: that is not brought in any more."""
+    stable = deployment.status.stable
+    coming = sorted(set(versions) - ({stable.version} if stable else set()))
+    raws = await kube.list(APPROVAL.ref, deployment.metadata.namespace) if coming else []
+    return tuple(one for name in coming for one in approvals_of(name, raws))
 
 
 async def _named(kube: Reader, ref: Ref, namespace: str, names: Iterable[str]) -> dict[str, Manifest]:

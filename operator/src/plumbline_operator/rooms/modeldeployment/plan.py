@@ -25,6 +25,7 @@ from plumbline_operator.rooms.modeldeployment.api import (
 )
 from plumbline_operator.rooms.modeldeployment.children import children, retired
 from plumbline_operator.rooms.modeldeployment.decision import (
+    PATIENCE,
     SOON,
     Decision,
     Mood,
@@ -87,7 +88,7 @@ def decide(seen: Observed, status: ModelDeploymentStatus, pin: ReleasePin | None
         return settled(status, known, pin)
     if known is not None:
         return come_back(seen, status, known, pin, now)
-    target = candidate(seen, wanted)
+    target = candidate(seen, wanted, now)
     if isinstance(target, Obstacle):
         return halted(status, target)
     return roll(seen, status, target, now)
@@ -140,7 +141,8 @@ def halted(status: ModelDeploymentStatus, obstacle: Obstacle) -> Decision:
     stopped = status.step is not None
     notes = (Note(obstacle.reason, f"Rollout stopped: {obstacle.message}", warning=True),) if stopped else ()
     mood = Mood.STALLED if obstacle.lasting else Mood.WAITING
-    return Decision(without_target(status), mood, obstacle.reason, obstacle.message, notes=notes)
+    again = SOON if obstacle.passing else PATIENCE
+    return Decision(without_target(status), mood, obstacle.reason, obstacle.message, notes=notes, again=again)
 
 
 def with_health(seen: Observed, decision: Decision) -> Decision:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from plumbline_contract.routes import Measured, Routes
@@ -9,11 +10,15 @@ from plumbline_operator.model.attempts import SeenJob
 from plumbline_operator.model.conditions import find, is_true
 from plumbline_operator.model.meta import Manifest
 from plumbline_operator.model.names import child_name
+from plumbline_operator.rooms.approval.api import Approval
 from plumbline_operator.rooms.connection.api import unusable
 from plumbline_operator.rooms.modeldeployment.api import ModelDeployment, Served
 from plumbline_operator.rooms.modeldeployment.reasons import Reason
 from plumbline_operator.rooms.modelversion.api import AWAITS_CONSENT, ModelVersionSpec
+from plumbline_operator.rooms.modelversion.api import Reason as Consent
 from plumbline_operator.rooms.modelversion.api import read_spec as read_version
+from plumbline_operator.rooms.modelversion.consent import count
+from plumbline_operator.rooms.registeredmodel.api import read_spec as read_model
 from plumbline_operator.rooms.releasepin.api import ReleasePin
 from plumbline_operator.runtime.room import Images
 from plumbline_operator.traffic.measure import generation_taken
@@ -26,7 +31,8 @@ class Observed:
     model: its RegisteredModel. versions, snapshots, connections: by name, those that exist of the ones it names.
     parts: everything of its variants that exists: Deployments, Services, autoscalers, disruption budgets.
     router: the router's Deployment. routes: those that routers have been given. measured: None when a router pod
-    does not answer, or when nothing is moving and nobody asked. pods: of the target. jobs: comparisons.
+    does not answer, or when nothing is moving and nobody asked. pods: of the target. jobs: comparisons. approvals: of
+    the versions named, but for the stable one.
     """
 
     deployment: ModelDeployment
@@ -42,6 +48,7 @@ class Observed:
     measured: tuple[Measured, ...] | None = None
     pods: tuple[Manifest, ...] = ()
     jobs: tuple[SeenJob, ...] = ()
+    approvals: tuple[Approval, ...] = ()
 
     def ready_pods(self, variant: str) -> int:
         """How many pods of a variant can answer."""
@@ -63,11 +70,12 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a version cannot be served now. `lasting`: only a human can help."""
+    """Why a version cannot be served now. `lasting`: only a human can help. `passing`: another look will tell more."""
 
     reason: Reason
     message: str
     lasting: bool = False
+    passing: bool = False
 
 
 def available_replicas(deployment: Manifest | None) -> int:
@@ -75,8 +83,11 @@ def available_replicas(deployment: Manifest | None) -> int:
     return 0 if deployment is None else int(deployment.get("status", {}).get("availableReplicas", 0))
 
 
-def candidate(seen: Observed, name: str) -> Served | Obstacle:
+def candidate(seen: Observed, name: str, now: datetime) -> Served | Obstacle:
     """A version that may be brought in, or what stands against it.
+
+    Its status alone does not open the door: it is a moment old, and so might miss a denial. What people decided is
+    counted once more, as it lies there now.
 
     A version that is the target already is not asked for its Connection again: a Secret that cannot be verified for
     a minute is no reason to take traffic away from pods that answer.
@@ -93,10 +104,24 @@ def candidate(seen: Observed, name: str) -> Served | Obstacle:
         return Obstacle(Reason.VERSION_OF_OTHER_MODEL, f"{text} Name a version of that model.", lasting=True)
     if not is_true(raw):
         return Obstacle(unconsented(raw), f"ModelVersion {name} is not Ready ({said(raw)}). Waiting for it.")
+    withheld = _withheld(seen, name, version, now)
+    if withheld:
+        text = f"ModelVersion {name} is Ready, but not by the approvals there are now: {withheld} Looking again."
+        return Obstacle(Reason.AWAITING_APPROVAL, text, passing=True)
     target = seen.deployment.status.target
     if target is not None and (target.version, target.manifest) == (name, version.manifest):
         return target
     return _new(seen, name, version)
+
+
+def _withheld(seen: Observed, name: str, version: ModelVersionSpec, now: datetime) -> str:
+    """What people's decisions lack for this version at this moment; empty when nothing."""
+    model = read_model(seen.model)
+    if model is None:
+        return f"RegisteredModel {version.model_ref.name} cannot be used, so nobody says whose consent counts."
+    own = [one for one in seen.approvals if one.spec.version.name == name]
+    tally = count(own, version, model, now)
+    return "" if tally.reason is Consent.APPROVED else tally.message
 
 
 def _new(seen: Observed, name: str, version: ModelVersionSpec) -> Served | Obstacle:

@@ -1,8 +1,11 @@
 """Counts approvals. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
 
 from plumbline_operator.model.conditions import Conditions, State, stamp
 from plumbline_operator.rooms.approval.api import Approval, refusal
@@ -111,3 +114,16 @@ def until(tally: Tally) -> str:
     """When the consent ends, for a message; empty when it lasts."""
     ends = [one.expires_at for one in tally.counted if one.decision == "Approve" and one.expires_at is not None]
     return f" The first of the approvals expires at {stamp(min(ends))}." if ends else ""
+
+
+def approvals_of(version: str, raws: Iterable[Mapping[str, Any]]) -> tuple[Approval, ...]:
+    """The Approvals (raw) that name this version and can be read; an unreadable one says so in its own status."""
+    found = []
+    for raw in raws:
+        if raw.get("spec", {}).get("version", {}).get("name") != version or raw["metadata"].get("deletionTimestamp"):
+            continue
+        try:
+            found.append(Approval.model_validate({"metadata": raw["metadata"], "spec": raw["spec"], "status": {}}))
+        except ValidationError:
+            continue
+    return tuple(found)

@@ -1,14 +1,12 @@
 """Wires the ModelVersion room."""
 
-from pydantic import ValidationError
-
 from plumbline_operator.kube.work import see_jobs
 from plumbline_operator.model.meta import Key, Manifest
 from plumbline_operator.rooms.approval.api import KIND as APPROVAL
-from plumbline_operator.rooms.approval.api import Approval
 from plumbline_operator.rooms.connection.api import KIND as CONNECTION
 from plumbline_operator.rooms.modeldeployment.api import KIND as DEPLOYMENT
 from plumbline_operator.rooms.modelversion.api import KIND, ModelVersion
+from plumbline_operator.rooms.modelversion.consent import approvals_of
 from plumbline_operator.rooms.modelversion.evaluation import VERB
 from plumbline_operator.rooms.modelversion.plan import Seen, plan
 from plumbline_operator.rooms.registeredmodel.api import KIND as MODEL
@@ -26,7 +24,7 @@ async def observe(version: ModelVersion, sight: Sight) -> Seen:
         model_raw=raw,
         connection=await sight.kube.get(CONNECTION.ref, meta.namespace, spec.storage_ref.name),
         champion=champion_of(spec.model_ref.name, await sight.kube.list(DEPLOYMENT.ref, meta.namespace)),
-        approvals=_approvals(meta.name, await sight.kube.list(APPROVAL.ref, meta.namespace)),
+        approvals=approvals_of(meta.name, await sight.kube.list(APPROVAL.ref, meta.namespace)),
         jobs=await see_jobs(sight.kube, Key(KIND.kind, meta.namespace, meta.name), VERB),
         image=sight.images.jobs,
         pull_policy=sight.images.pull_policy,
@@ -47,19 +45,6 @@ def wakes(raw: Manifest) -> tuple[Key, ...]:
     """The model, which counts its versions."""
     name = raw.get("spec", {}).get("modelRef", {}).get("name")
     return (Key(MODEL.kind, raw["metadata"]["namespace"], name),) if name else ()
-
-
-def _approvals(version: str, raws: list[Manifest]) -> tuple[Approval, ...]:
-    """The Approvals that name this version and can be read; an unreadable one says so in its own status."""
-    found = []
-    for raw in raws:
-        if raw.get("spec", {}).get("version", {}).get("name") != version or raw["metadata"].get("deletionTimestamp"):
-            continue
-        try:
-            found.append(Approval.model_validate({"metadata": raw["metadata"], "spec": raw["spec"], "status": {}}))
-        except ValidationError:
-            continue
-    return tuple(found)
 
 
 ROOM = Room(kind=KIND, observe=observe, plan=plan, dependencies=dependencies, wakes=wakes)
