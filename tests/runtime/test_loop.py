@@ -1,12 +1,15 @@
 """The loop does what a plan says, in order, and only what is needed."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from plumbline_contract.report import Outcome, Report
 from plumbline_operator.kube.errors import Refused, Unreachable
 from plumbline_operator.model.meta import MANAGED_BY, OWNER_KIND, OWNER_NAME, Key
+from plumbline_operator.model.plan import Impossible, Plan
 from plumbline_operator.runtime.room import Room
 from tests.runtime.toy import KIND, ROOM
 from tests.support.fake_kube import FakeKube
@@ -129,6 +132,19 @@ async def test_a_spec_our_model_refuses_stalls_with_path_and_value() -> None:
     before = len(kube.writes)
     await reconcile(kube)
     assert kube.writes[before:] == []
+
+
+async def test_what_cannot_be_made_stalls_and_keeps_what_was_known() -> None:
+    def plan(seen: Any, now: datetime) -> Plan:
+        raise Impossible("spec.size asks for more than there is. Lower it.")
+
+    kube = FakeKube(raw(KIND, "bear", {"size": 3}) | {"status": {"played": 1}})
+    await reconcile(kube, replace(ROOM, plan=plan))
+    own = kube.look("Toy", "bear")
+    assert own is not None
+    assert ready_of(own) == ("False", "InvalidSpec")
+    assert own["status"]["played"] == 1
+    assert own["status"]["conditions"][0]["message"] == "spec.size asks for more than there is. Lower it."
 
 
 async def test_a_refusal_by_the_api_server_stalls_with_its_message() -> None:

@@ -75,7 +75,9 @@ def schema_of(kind: Kind) -> Schema:
         },
     }
     if kind.rules:
-        schema[RULES] = [{"rule": rule, "message": message} for rule, message in kind.rules]
+        schema[RULES] = [{"rule": one.rule, "message": one.message, "fieldPath": one.field} for one in kind.rules]
+    if any(one.field == ".metadata.name" for one in kind.rules):
+        schema["properties"]["metadata"]["properties"] = {"name": {"type": "string", "description": "Its name."}}
     return schema
 
 

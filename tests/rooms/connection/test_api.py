@@ -62,7 +62,16 @@ def test_where_clouds_keep_credentials_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://store", "http://user:secret@store", "http://store/path", "http://store?x=1", "store"]
+    "url",
+    [
+        "ftp://store",
+        "http://user:secret@store",
+        "http://store/path",
+        "http://store?x=1",
+        "store",
+        "http://store:65536",
+        "http://store:0",
+    ],
 )
 def test_what_is_no_plain_url_is_refused(url: str) -> None:
     with pytest.raises(ValidationError):

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from plumbline_contract.runspec import Collect, Fetch
+from plumbline_operator.model.conditions import is_true
 from plumbline_operator.model.meta import REQUESTED_AT, Key, Manifest
 from plumbline_operator.rooms.trainingrun.handlers import ROOM, dependencies
 from tests.rooms.data_objects import (
@@ -297,12 +298,23 @@ async def test_a_pinned_snapshot_needs_no_ready_dataset() -> None:
     assert own["status"]["snapshots"][0]["digest"] == digest("0")
 
 
-async def test_a_snapshot_of_another_dataset_is_waited_for_in_vain_and_in_words() -> None:
+async def test_a_snapshot_of_another_dataset_is_refused_for_good() -> None:
     pinned = run(inputs=[{"name": "flights", "datasetRef": {"name": "flights"}, "snapshotRef": {"name": "planes-0"}}])
     world = World("mispinned", pinned, (*ALL, snapshot("planes-0", "planes")))
     own = await settle(ROOM, world, world.kube())
-    assert ready_of(own) == ("False", "DatasetNotReady")
-    assert "was cut from Dataset planes" in message_of(own)
+    assert ready_of(own) == ("False", "SnapshotMismatch")
+    assert "was cut from Dataset planes, not from flights" in message_of(own)
+    assert is_true(own, "Stalled")
+
+
+async def test_instructions_that_no_container_can_be_given_are_refused_before_there_is_a_job() -> None:
+    wordy = run(parameters={f"p{number}": "x" * 4096 for number in range(40)})
+    world = World("wordy", wordy, ALL)
+    kube = world.kube()
+    own = await settle(ROOM, world, kube)
+    assert ready_of(own) == ("False", "InvalidSpec")
+    assert "container fetch take" in message_of(own)
+    assert not open_jobs(kube)
 
 
 async def test_a_running_run_does_not_care_that_its_connection_is_verified_again() -> None:

@@ -13,6 +13,7 @@ from plumbline_contract.runspec import RUNSPEC_VARIABLE, RunSpec
 from plumbline_operator.model.amounts import ResourceAmounts, texts
 from plumbline_operator.model.attempts import JOB_LABEL, VERB_LABEL
 from plumbline_operator.model.meta import Manifest
+from plumbline_operator.model.plan import Impossible
 
 USER = 65532  # uid and gid of our images: "nonroot" by convention of distroless images
 SCRATCH = "/scratch"
@@ -101,13 +102,19 @@ def container(
     resources: Resources,
     pull_policy: str = "IfNotPresent",
 ) -> Manifest:
-    """A container of ours, told what to do by `document`."""
+    """A container of ours, told what to do by `document`. Raises Impossible when that does not fit."""
+    text = text_of(document)
+    if (size := len(text.encode())) > DOCUMENT_LIMIT:
+        raise Impossible(
+            f"The instructions of container {name} take {size:,} bytes, and at most {DOCUMENT_LIMIT:,} fit. Shorten "
+            "the longest lists and texts of the spec, and apply again."
+        )
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": pull_policy,
         "env": [
-            {"name": RUNSPEC_VARIABLE, "value": text_of(document)},
+            {"name": RUNSPEC_VARIABLE, "value": text},
             {"name": "TMPDIR", "value": SCRATCH},
             *credential_variables(credentials),
         ],

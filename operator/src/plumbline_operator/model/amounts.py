@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from plumbline_operator.model.meta import Model
 
@@ -15,14 +15,28 @@ SCALES = {
     **{unit: 1000.0**power for power, unit in enumerate("kMGTP", 1)},
     **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTP", 1)},
 }
-ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", max_length=253)]
+# What pods know: the standard resources, and those of devices as <domain>/<name>.
+RESOURCE_NAME = (
+    r"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMGTP]i|"
+    r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$"
+)
+ResourceName = Annotated[str, Field(pattern=RESOURCE_NAME, max_length=253)]
+
+
+def _is_amount(quantity: str | int) -> str | int:
+    number(quantity)
+    return quantity
+
+
 Quantity = Annotated[
     str | int,
+    AfterValidator(_is_amount),
     WithJsonSchema(
         {
             "x-kubernetes-int-or-string": True,
             "description": "A Kubernetes quantity, such as 2, 500m or 4Gi.",
             "pattern": QUANTITY,
+            "minimum": 0,
             "maxLength": 32,
         }
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -72,13 +72,21 @@ class Explained:
     fix: str
 
 
+class Rule(NamedTuple):
+    """A CEL rule for the whole object. `field`: the path that a refusal names, starting with a dot."""
+
+    rule: str
+    message: str
+    field: str
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """Everything generated files need to know of one kind.
 
-    columns: shown between READY/REASON and AGE. rules: CEL for the whole object as (rule, message). paused: reasons of
-    waiting for what somebody has to decide, not for work under way. alarms: condition types that are bad news although
-    the object is Ready.
+    columns: shown between READY/REASON and AGE. rules: CEL for the whole object. paused: reasons of waiting for what
+    somebody has to decide, not for work under way. alarms: condition types that are bad news although the object is
+    Ready.
     """
 
     kind: str
@@ -90,7 +98,7 @@ class Kind:
     status: type[Status]
     reasons: Mapping[StrEnum, Explained]
     columns: tuple[Column, ...] = ()
-    rules: tuple[tuple[str, str], ...] = ()
+    rules: tuple[Rule, ...] = ()
     paused: tuple[StrEnum, ...] = ()
     alarms: tuple[str, ...] = ()
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 GROUP = "plumbline.dev"
@@ -21,8 +21,35 @@ OWNER_NAME = f"{GROUP}/owner-name"  # label: name of the owner, shortened by nam
 REQUESTED_AT = (
     f"{GROUP}/requested-at"  # annotation a user sets to any new value to ask for the work to be done again now
 )
+# DNS-1123 subdomain, which API servers demand of names; a reference to anything else could never be met
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+FIRST_YEAR, LAST_YEAR = 1900, 9000  # years that no time zone can push out of what Python can hold, 1 to 9999
 
 Manifest = dict[str, Any]
+
+
+def _in_calendar(moment: datetime) -> datetime:
+    if not FIRST_YEAR <= moment.year < LAST_YEAR:
+        raise ValueError(f"must lie between the years {FIRST_YEAR} and {LAST_YEAR}")
+    return moment
+
+
+Moment = Annotated[
+    AwareDatetime,
+    AfterValidator(_in_calendar),
+    Field(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"self >= timestamp('{FIRST_YEAR}-01-02T00:00:00Z') && "
+                    f"self < timestamp('{LAST_YEAR - 1}-12-31T00:00:00Z')",
+                    "message": f"must lie between the years {FIRST_YEAR} and {LAST_YEAR}",
+                }
+            ]
+        }
+    ),
+]
+"""A time in a spec, with its zone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +95,7 @@ class Name(Model):
     name: str = Field(
         min_length=1,
         max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        pattern=NAME_PATTERN,
         description="Name of the object, in the same namespace.",
     )
 

@@ -8,6 +8,10 @@ from typing import Any
 from plumbline_operator.model.meta import Manifest, Ref
 
 
+class Impossible(Exception):
+    """What a spec asks for cannot be made, and only a change of the spec helps; the text says which and how."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """An object to delete; the uid seen protects one that was created again since."""

@@ -17,11 +17,11 @@ from plumbline_operator.kube.errors import Refused
 from plumbline_operator.kube.protocol import Kube
 from plumbline_operator.kube.refs import ref_of
 from plumbline_operator.model.meta import Key, Manifest
-from plumbline_operator.model.plan import Plan
+from plumbline_operator.model.plan import Impossible, Plan
 from plumbline_operator.runtime.contain import contains
 from plumbline_operator.runtime.events import Recorder
 from plumbline_operator.runtime.owned import APPLIED, NameTaken, Standing, complete, holder, standing
-from plumbline_operator.runtime.reports import invalid_spec, same_status, stalled
+from plumbline_operator.runtime.reports import impossible, invalid_spec, same_status, stalled
 from plumbline_operator.runtime.room import Room, Sight
 
 IMMUTABLE = frozenset({"Job", "DatasetSnapshot", "ModelVersion"})  # children whose spec is never changed once made
@@ -54,7 +54,11 @@ class Loop:
         except ValidationError as exc:
             return await self.carry_out(Plan(status=invalid_spec(raw, exc, now)), raw, now)
         seen = await room.observe(resource, self.sight)
-        return await self.carry_out(room.plan(seen, now), raw, now)
+        try:
+            plan = room.plan(seen, now)
+        except Impossible as exc:
+            plan = Plan(status=impossible(raw, exc, now))
+        return await self.carry_out(plan, raw, now)
 
     async def carry_out(self, plan: Plan, raw: Manifest, now: datetime) -> timedelta | None:
         """Do what a plan says, in its order: children, deletions, status, Events."""

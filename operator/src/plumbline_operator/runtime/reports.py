@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from plumbline_operator.model.conditions import Conditions
 from plumbline_operator.model.meta import STATUS_MANAGER, Manifest
+from plumbline_operator.model.plan import Impossible
 from plumbline_operator.runtime.owned import NameTaken
 
 INVALID_SPEC = "InvalidSpec"
@@ -20,6 +21,11 @@ KSTATUS = frozenset({"Ready", "Reconciling", "Stalled"})
 def invalid_spec(raw: Manifest, error: ValidationError, now: datetime) -> Manifest:
     """The status of an object whose spec passed the API server but not our models."""
     return _stalled(raw, INVALID_SPEC, f"{'; '.join(_complaints(error))}. Correct the field and apply again.", now)
+
+
+def impossible(raw: Manifest, error: Impossible, now: datetime) -> Manifest:
+    """The status of an object that asks for what cannot be made: what was stored before, and why it stays so."""
+    return _stalled(raw, INVALID_SPEC, str(error), now)
 
 
 def stalled(raw: Manifest, error: Exception, now: datetime) -> Manifest:

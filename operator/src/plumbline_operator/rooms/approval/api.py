@@ -5,10 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from plumbline_operator.model.kind import Column, Explained, Kind, Resource, Status
-from plumbline_operator.model.meta import Model
+from plumbline_operator.model.kind import Column, Explained, Kind, Resource, Rule, Status
+from plumbline_operator.model.meta import NAME_PATTERN, Model, Moment
 from plumbline_operator.model.reasons import explained
 from plumbline_operator.rooms.modelversion.api import ModelVersionSpec
 from plumbline_operator.rooms.registeredmodel.api import RegisteredModelSpec
@@ -22,7 +22,7 @@ class Subject(Model):
     name: str = Field(
         min_length=1,
         max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        pattern=NAME_PATTERN,
         description="Name of the ModelVersion, in the same namespace.",
     )
     manifest: Sha256 = Field(description="Digest of its manifest: the bytes that are decided on.")
@@ -43,7 +43,7 @@ class ApprovalSpec(Model):
     version: Subject = Field(description="What is decided on.")
     decision: Literal["Approve", "Deny"] = Field(description="One Deny outweighs any number of approvals.")
     comment: str = Field(default="", max_length=4096, description="Why, for whoever asks later.")
-    expires_at: AwareDatetime | None = Field(
+    expires_at: Moment | None = Field(
         default=None, description="When the decision stops counting (RFC 3339). Absent: never."
     )
 
@@ -123,15 +123,17 @@ KIND = Kind(
         Column("Decision", ".spec.decision", description="Approve or Deny."),
     ),
     rules=(
-        ("self.spec == oldSelf.spec", "a decision never changes; delete it and decide again"),
-        (
+        Rule("self.spec == oldSelf.spec", "a decision never changes; delete it and decide again", ".spec"),
+        Rule(
             "self.spec.version.author != self.spec.approver",
             "the author of a version cannot decide on it; spec.approver must be somebody else than spec.version.author",
+            ".spec.approver",
         ),
         # Everybody who may edit in its namespace can act as a ServiceAccount, the author too.
-        (
+        Rule(
             "!self.spec.approver.startsWith('system:serviceaccount:')",
             "a ServiceAccount cannot decide; spec.approver must be a person",
+            ".spec.approver",
         ),
     ),
 )

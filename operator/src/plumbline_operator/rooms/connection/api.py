@@ -1,9 +1,9 @@
 """Connection: what it says, what it answers, and how other rooms use it."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from plumbline_contract.layout import join
 from plumbline_contract.runspec import Bucket
@@ -14,7 +14,8 @@ from plumbline_operator.model.kind import Column, Explained, Kind, Resource
 from plumbline_operator.model.meta import Manifest, Model, Name
 from plumbline_operator.model.reasons import explained
 
-_HOST = r"([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?"
+_PORT = "(:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?"
+_HOST = rf"([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\]){_PORT}"
 ENDPOINT_PATTERN = f"^(https?://{_HOST}/?)?$"
 GIT_PATTERN = f"^(https?|git)://{_HOST}(/[-A-Za-z0-9._~/%+]*)?$"
 
@@ -70,6 +71,14 @@ class S3(Model):
         max_length=512,
         pattern=r"^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*/?)?$",
         description="Folder in the bucket that everything of this connection lies under; empty: the bucket's root.",
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!self.matches('(^|/)[.]{1,2}(/|$)')",
+                    "message": "must not climb: neither . nor .. is a folder",
+                }
+            ]
+        },
     )
     path_style: bool = Field(
         default=True, description="Put the bucket's name into the path (most stores) and not into the host name (AWS)."
@@ -106,6 +115,12 @@ class ConnectionSpec(Model):
         default=None, description="A bucket: data is read from it, or Plumbline keeps its things in it."
     )
     git: Git | None = Field(default=None, description="A git repository that training code is cloned from.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.s3 is None) == (self.git is None):
+            raise ValueError("set exactly one of s3 and git")
+        return self
 
 
 class ConnectionStatus(WorkStatus):

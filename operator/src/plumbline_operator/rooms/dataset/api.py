@@ -4,12 +4,13 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
+from pydantic.alias_generators import to_snake
 
 from plumbline_contract.manifest import ColumnType
 from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
 from plumbline_operator.model.conditions import find, is_true
-from plumbline_operator.model.kind import Column, Explained, Kind, Resource
+from plumbline_operator.model.kind import Column, Explained, Kind, Resource, Rule
 from plumbline_operator.model.meta import Manifest, Model, Name
 from plumbline_operator.model.reasons import explained
 from plumbline_operator.rooms.datasetsnapshot.api import MAX_COLUMNS
@@ -17,7 +18,14 @@ from plumbline_operator.rooms.datasetsnapshot.api import MAX_COLUMNS
 MAX_TESTS = 100
 MAX_VALUES = 1000
 _TESTS = ("rowCount", "nullShare", "uniqueKey", "range", "allowedSet", "regex", "foreignKey")
-_SOME_BOUND: list[JsonValue] = [{"rule": "has(self.min) || has(self.max)", "message": "set min, max or both"}]
+_ORDERED: dict[str, JsonValue] = {
+    "rule": "!has(self.min) || !has(self.max) || self.min <= self.max",
+    "message": "min must not be larger than max",
+}
+_SOME_BOUND: list[JsonValue] = [
+    {"rule": "has(self.min) || has(self.max)", "message": "set min, max or both"},
+    _ORDERED,
+]
 
 
 class Source(Model):
@@ -44,7 +52,8 @@ class DeclaredColumn(Model):
                 {
                     "rule": "!has(self.pii) || !self.pii || (has(self.handling) && self.handling != 'Keep')",
                     "message": "a column with pii: true needs handling Drop or Hash",
-                }
+                },
+                _ORDERED,
             ]
         }
     )
@@ -153,6 +162,13 @@ class DataTest(Model):
     regex: RegexTest | None = Field(default=None, description="What every value of a column looks like.")
     foreign_key: ForeignKeyTest | None = Field(default=None, description="Values that must occur in another Dataset.")
 
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [word for word in _TESTS if getattr(self, to_snake(word)) is not None]
+        if len(given) != 1:
+            raise ValueError(f"test {self.name} sets {given or 'nothing'}; set exactly one of {', '.join(_TESTS)}")
+        return self
+
     def columns(self) -> tuple[str, ...]:
         """The columns of this Dataset that it reads."""
         if self.unique_key is not None:
@@ -169,8 +185,9 @@ class DatasetSpec(Model):
             "x-kubernetes-validations": [
                 {
                     "rule": "!has(self.eventTime) || self.columns.exists(c, c.name == self.eventTime.column && "
-                    "c.type in ['Date', 'Timestamp'] && c.handling == 'Keep')",
+                    "c.type in ['Date', 'Timestamp'] && (!has(c.handling) || c.handling == 'Keep'))",
                     "message": "eventTime.column must be a declared Date or Timestamp column with handling Keep",
+                    "fieldPath": ".eventTime.column",
                 },
             ]
         }
@@ -319,10 +336,11 @@ KIND = Kind(
     reasons=REASONS,
     columns=(Column("Rows", ".status.latestSnapshot.rows", "integer", description="Rows of the latest snapshot."),),
     rules=(
-        (
+        Rule(
             "!has(self.spec.tests) || self.spec.tests.all(t, !has(t.foreignKey) || "
             "t.foreignKey.dataset.name != self.metadata.name)",
             "a foreignKey test must refer to another Dataset",
+            ".spec.tests",
         ),
     ),
 )

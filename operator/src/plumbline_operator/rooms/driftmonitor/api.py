@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
@@ -21,9 +21,10 @@ _KNOWN_OVERRIDES = "size(self.only) == 0 || self.overrides.all(o, self.only.exis
 _RUNBOOK = "self.severity != 'Page' || (has(self.runbookURL) && size(self.runbookURL) > 0)"
 
 
-def _checked(rule: str, message: str) -> ConfigDict:
-    """Model settings that carry a CEL rule into the CRD."""
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": [{"rule": rule, "message": message}]})
+def _checked(rule: str, message: str, field: str) -> ConfigDict:
+    """Model settings that carry a CEL rule into the CRD. `field`: the path that a refusal names."""
+    published: dict[str, JsonValue] = {"rule": rule, "message": message, "fieldPath": field}
+    return ConfigDict(json_schema_extra={"x-kubernetes-validations": [published]})
 
 
 class FeatureOverride(Model):
@@ -36,7 +37,7 @@ class FeatureOverride(Model):
 class Features(Model):
     """Which inputs of the model are watched, and how far each may shift."""
 
-    model_config = _checked(_KNOWN_OVERRIDES, "overrides must name features in only, when only is given")
+    model_config = _checked(_KNOWN_OVERRIDES, "overrides must name features in only, when only is given", ".overrides")
 
     max_psi: MaxPSI = Field(
         default=DEFAULT_PSI, description="Population stability index above which a feature has drifted."
@@ -63,7 +64,9 @@ class Prediction(Model):
 class DriftMonitorSpec(Model):
     """What is watched, how often, and how loud."""
 
-    model_config = _checked(_RUNBOOK, "severity Page needs a runbookURL: whoever is woken must know what to do")
+    model_config = _checked(
+        _RUNBOOK, "severity Page needs a runbookURL: whoever is woken must know what to do", ".runbookURL"
+    )
 
     deployment_ref: Name = Field(description="The ModelDeployment whose predictions are watched.")
     window_seconds: int = Field(

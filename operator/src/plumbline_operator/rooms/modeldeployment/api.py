@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
-from plumbline_operator.model.kind import Column, Kind, Resource
+from plumbline_operator.model.kind import Column, Kind, Resource, Rule
 from plumbline_operator.model.meta import Meta, Model, Name
 from plumbline_operator.rooms.modeldeployment.reasons import REASONS, Reason
 from plumbline_operator.traffic.measure import PodCounters
@@ -288,9 +288,16 @@ KIND = Kind(
         Column("Step", ".status.step.name", description="The step of the rollout."),
     ),
     rules=(
-        (
+        Rule(
             "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,46}[a-z0-9])?$')",
             "the name becomes a Service's: lower-case letters, digits, dashes, a letter first, at most 48 characters",
+            ".metadata.name",
+        ),
+        Rule(
+            "self.spec.modelRef == oldSelf.spec.modelRef || !has(oldSelf.status) || !has(oldSelf.status.stable)",
+            "modelRef cannot change once a version serves: callers ask for the model by this name; create another "
+            "ModelDeployment",
+            ".spec.modelRef",
         ),
     ),
     paused=(Reason.AWAITING_APPROVAL,),

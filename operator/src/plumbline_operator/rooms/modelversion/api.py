@@ -5,11 +5,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from plumbline_contract.manifest import SnapshotRef
 from plumbline_operator.model.attempts import WorkStatus
-from plumbline_operator.model.kind import Column, Explained, Kind, Resource
+from plumbline_operator.model.kind import Column, Explained, Kind, Resource, Rule
 from plumbline_operator.model.meta import (
     GROUP,
     MANAGED_BY,
@@ -19,6 +19,7 @@ from plumbline_operator.model.meta import (
     VERSION,
     Manifest,
     Model,
+    Moment,
     Name,
     plain,
 )
@@ -40,8 +41,19 @@ class SnapshotUse(Model):
 class TrainingWindow(Model):
     """The event times of the rows the run trained on: since <= t < until."""
 
-    since: AwareDatetime | None = Field(default=None, description="First event time, inclusive; absent: no bound.")
-    until: AwareDatetime | None = Field(default=None, description="Last event time, exclusive; absent: no bound.")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!has(self.since) || !has(self.until) || self.since < self.until",
+                    "message": "since must be before until",
+                }
+            ]
+        }
+    )
+
+    since: Moment | None = Field(default=None, description="First event time, inclusive; absent: no bound.")
+    until: Moment | None = Field(default=None, description="Last event time, exclusive; absent: no bound.")
 
 
 class ModelVersionSpec(Model):
@@ -244,7 +256,7 @@ KIND = Kind(
             "Gates", '.status.conditions[?(@.type=="GatesPassed")].status', description="Whether every gate passed."
         ),
     ),
-    rules=(("self.spec == oldSelf.spec", "a version never changes; train again to get another"),),
+    rules=(Rule("self.spec == oldSelf.spec", "a version never changes; train again to get another", ".spec"),),
     paused=AWAITS_CONSENT,
 )
 

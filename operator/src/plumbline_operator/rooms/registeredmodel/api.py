@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from plumbline_operator.model.kind import Column, Explained, Kind, Resource, Status
-from plumbline_operator.model.meta import Manifest, Model, Name
+from plumbline_operator.model.meta import Manifest, Model, Moment, Name
 from plumbline_operator.model.reasons import explained
 
 Metric = Literal["auc", "logLoss", "brier", "accuracy", "f1", "rmse", "mae"]
@@ -33,10 +33,10 @@ class Golden(Model):
         default=None,
         description="The DatasetSnapshot to judge on. Absent: the Dataset's latest when a version's evaluation starts.",
     )
-    since: AwareDatetime | None = Field(
+    since: Moment | None = Field(
         default=None, description="Judge only on rows whose event time is at or after this moment (RFC 3339)."
     )
-    until: AwareDatetime | None = Field(
+    until: Moment | None = Field(
         default=None, description="Judge only on rows whose event time is before this moment (RFC 3339)."
     )
     label: str = Field(min_length=1, max_length=256, description="Column of the golden rows that holds the truth.")

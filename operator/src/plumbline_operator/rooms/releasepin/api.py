@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from plumbline_operator.model.conditions import find
 from plumbline_operator.model.kind import Column, Explained, Kind, Resource, Status
-from plumbline_operator.model.meta import Meta, Model, Name
+from plumbline_operator.model.meta import Meta, Model, Moment, Name
 from plumbline_operator.model.reasons import explained
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -21,7 +21,7 @@ class ReleasePinSpec(Model):
     deployment_ref: Name = Field(description="The ModelDeployment to pin.")
     version_ref: Name = Field(description="The ModelVersion to serve; it must have served in that deployment before.")
     reason: str = Field(min_length=1, max_length=1024, description="Why; kept for whoever reads about it later.")
-    expires_at: AwareDatetime | None = Field(
+    expires_at: Moment | None = Field(
         default=None, description="When spec.versionRef of the deployment counts again (RFC 3339). Absent: never."
     )
 

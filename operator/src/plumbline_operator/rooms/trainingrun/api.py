@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from plumbline_operator.model.amounts import ResourceAmounts
 from plumbline_operator.model.attempts import WorkStatus
 from plumbline_operator.model.kind import Column, Explained, Kind, Resource
-from plumbline_operator.model.meta import Model, Name
+from plumbline_operator.model.meta import Model, Moment, Name
 from plumbline_operator.model.reasons import explained
 
 MAX_INPUTS = 16
@@ -17,13 +17,20 @@ MAX_PARTS = 8
 MAX_SETTINGS = 100
 
 SettingName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=63)]
-SettingValue = Annotated[str, Field(max_length=4096)]
+NO_NUL = r"^[^\x00]*$"  # a program's arguments and environment end at the first
+SettingValue = Annotated[str, Field(max_length=4096, pattern=NO_NUL)]
+# [registry/]path[:tag][@digest], as container runtimes read it
+IMAGE_PATTERN = (
+    r"^[A-Za-z0-9][-A-Za-z0-9._]*(:[0-9]{1,5})?(/[A-Za-z0-9][-A-Za-z0-9._]*)*"
+    r"(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
-def _rules(*pairs: tuple[str, str]) -> dict[str, JsonValue]:
-    """CEL rules, as (rule, message), for a model's schema."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+def _rules(*rules: tuple[str, ...]) -> dict[str, JsonValue]:
+    """CEL rules for a model's schema, as (rule, message), or with the path of the field that a refusal names."""
+    words = ("rule", "message", "fieldPath")
+    return {"x-kubernetes-validations": [dict(zip(words, one, strict=False)) for one in rules]}
 
 
 class Code(Model):
@@ -57,8 +64,8 @@ class Part(Model):
     name: str = Field(
         min_length=1, max_length=63, pattern="^[a-z0-9]([-a-z0-9_]*[a-z0-9])?$", description="Name of the folder."
     )
-    since: AwareDatetime | None = Field(default=None, description="First event time, inclusive; absent: no bound.")
-    until: AwareDatetime | None = Field(default=None, description="Last event time, exclusive; absent: no bound.")
+    since: Moment | None = Field(default=None, description="First event time, inclusive; absent: no bound.")
+    until: Moment | None = Field(default=None, description="Last event time, exclusive; absent: no bound.")
     share: float | None = Field(default=None, gt=0, le=1, description="Share of the rows, when shuffled.")
 
 
@@ -118,10 +125,12 @@ class TrainingRunSpec(Model):
             (
                 "has(self.code) || self.image.contains('@sha256:')",
                 "give code with a commit, or an image by digest (…@sha256:…): a run must be repeatable",
+                ".image",
             ),
             (
                 "!has(self.split) || self.inputs.exists(i, i.name == self.split.input)",
                 "split.input must be the name of one of the inputs",
+                ".split.input",
             ),
         )
     )
@@ -136,8 +145,10 @@ class TrainingRunSpec(Model):
         default=None, description="The RegisteredModel at which the result becomes a ModelVersion of the run's name."
     )
     code: Code | None = Field(default=None, description="Code that is put under /plumbline/code.")
-    image: str = Field(min_length=1, max_length=512, description="The image that trains; it needs /bin/sh.")
-    command: tuple[Annotated[str, Field(max_length=4096)], ...] = Field(
+    image: str = Field(
+        min_length=1, max_length=512, pattern=IMAGE_PATTERN, description="The image that trains; it needs /bin/sh."
+    )
+    command: tuple[Annotated[str, Field(max_length=4096, pattern=NO_NUL)], ...] = Field(
         min_length=1, max_length=64, description="The command and its arguments."
     )
     parameters: Mapping[SettingName, SettingValue] = Field(
@@ -202,6 +213,7 @@ class Reason(StrEnum):
     CONNECTION_NOT_READY = "ConnectionNotReady"
     MODEL_NOT_FOUND = "ModelNotFound"
     SHUFFLED_SPLIT_REFUSED = "ShuffledSplitRefused"
+    SNAPSHOT_MISMATCH = "SnapshotMismatch"
     DATA_UNAVAILABLE = "DataUnavailable"
     USER_CODE = "UserCode"
     MODEL_FILE_REFUSED = "ModelFileRefused"
@@ -245,6 +257,10 @@ REASONS: dict[StrEnum, Explained] = {
     Reason.SHUFFLED_SPLIT_REFUSED: Explained(
         "Rows that have an event time would be shuffled, so that the model is judged on times it has trained on.",
         "Create a run with split.strategy Time, or write into split.reason why shuffling is right here.",
+    ),
+    Reason.SNAPSHOT_MISMATCH: Explained(
+        "The DatasetSnapshot in spec.inputs was cut from another Dataset than the input names. Neither ever changes.",
+        "Create a run whose snapshotRef and datasetRef belong together.",
     ),
     Reason.USER_CODE: Explained(
         "The training command ended with an error, or left out what the run promises, such as model.onnx.",

@@ -32,6 +32,19 @@ def split_refusal(spec: TrainingRunSpec, datasets: Found) -> tuple[Reason, str] 
     return None
 
 
+def snapshot_refusal(spec: TrainingRunSpec, snapshots: Found) -> tuple[Reason, str] | None:
+    """Why a named snapshot is refused, as reason and message; None while it is fine or not there to judge."""
+    for one in spec.inputs:
+        found = snapshots.get(one.snapshot_ref.name) if one.snapshot_ref else None
+        of = found["spec"]["datasetRef"]["name"] if found else one.dataset_ref.name
+        if found is not None and of != one.dataset_ref.name:
+            return Reason.SNAPSHOT_MISMATCH, (
+                f"DatasetSnapshot {found['metadata']['name']} of input {one.name} was cut from Dataset {of}, not from "
+                f"{one.dataset_ref.name}. Neither ever changes: create a run with the two that belong together."
+            )
+    return None
+
+
 def waits_for(spec: TrainingRunSpec, datasets: Found, snapshots: Found) -> str:
     """Why the inputs cannot be frozen yet; empty when they can."""
     texts = (_waits_for(one, datasets, snapshots) for one in spec.inputs)
@@ -51,9 +64,6 @@ def _waits_for(one: Input, datasets: Found, snapshots: Found) -> str:
     snapshot = snapshots.get(name)
     if snapshot is None:
         return f"DatasetSnapshot {name} of input {one.name} does not exist in this namespace."
-    of = snapshot["spec"]["datasetRef"]["name"]
-    if of != dataset:
-        return f"DatasetSnapshot {name} of input {one.name} was cut from Dataset {of}, not from {dataset}."
     return "" if is_true(snapshot) else f"DatasetSnapshot {name} of input {one.name} is not Ready."
 
 

@@ -42,7 +42,7 @@ from plumbline_operator.rooms.trainingrun.documents import (
     learned,
     version_child,
 )
-from plumbline_operator.rooms.trainingrun.inputs import frozen, split_refusal, waits_for
+from plumbline_operator.rooms.trainingrun.inputs import frozen, snapshot_refusal, split_refusal, waits_for
 
 SLOWLY = timedelta(minutes=5)  # links wake a waiting run; this is the bound should one be missed
 SOON = timedelta(seconds=1)  # the next step needs what was stored just now
@@ -71,7 +71,7 @@ def plan(seen: Observed, now: datetime) -> Plan:
     if status.ended is not None and status.ended.outcome is Outcome.DONE:
         return _keep(seen, status, conditions)
     if status.attempt == 0:
-        refusal = split_refusal(run.spec, seen.datasets)
+        refusal = split_refusal(run.spec, seen.datasets) or snapshot_refusal(run.spec, seen.snapshots)
         if refusal:
             return Plan(status=written(status, conditions.stalled(*refusal)), again=SLOWLY)
         missing = _missing(seen)
