@@ -60,6 +60,8 @@ def test_a_healing_is_our_fault_unless_somebody_touched_the_object() -> None:
 
 def test_a_map_may_have_more_than_git_and_a_list_may_not() -> None:
     git = {"columns": [{"name": "a"}], "source": {"key": "x"}}
-    assert unlike(git, {"columns": [{"name": "a"}], "source": {"key": "x", "format": "CSV"}, "tests": []}, "") == []
-    found = unlike(git, {"columns": [{"name": "a", "pii": False}], "source": {}}, "")
-    assert [line.split(" is ")[0] for line in found] == [".columns", ".source.key"]
+    filled = {"columns": [{"name": "a", "pii": False}], "source": {"key": "x", "format": "CSV"}, "tests": []}
+    assert unlike(git, filled, "") == []
+    found = unlike(git, {"columns": [{"name": "b"}], "source": {}}, "")
+    assert [line.split(" is ")[0] for line in found] == [".columns[0].name", ".source.key"]
+    assert unlike(git, filled | {"columns": []}, "") == [".columns is [] instead of [{'name': 'a'}]"]
