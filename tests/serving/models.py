@@ -63,6 +63,31 @@ def every_type(given_back: Collection[str] | None = None) -> bytes:
     )
 
 
+def personal() -> bytes:
+    """Gives back four inputs unchanged, and a score that it looks up in a table of three by the input `place`."""
+    kinds = {
+        "name": TensorProto.STRING,
+        "note": TensorProto.STRING,
+        "salary": TensorProto.INT64,
+        "city": TensorProto.STRING,
+    }
+    return _bytes(
+        [
+            *(helper.make_node("Identity", [name], [f"{name}_out"]) for name in kinds),
+            helper.make_node("Gather", ["table", "place"], ["score"]),
+        ],
+        inputs=[
+            helper.make_tensor_value_info(name, kind, ["N", 1])
+            for name, kind in (kinds | {"place": TensorProto.INT64}).items()
+        ],
+        outputs=[
+            *(helper.make_tensor_value_info(f"{name}_out", kind, ["N", 1]) for name, kind in kinds.items()),
+            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N", 1]),
+        ],
+        constants={"table": np.array([0.1, 0.2, 0.3], dtype=np.float32)},
+    )
+
+
 def _bytes(
     nodes: list[onnx.NodeProto],
     inputs: list[onnx.ValueInfoProto],

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 WARM_UP_RUNS = 3  # the first runs allocate ONNX Runtime's arena and pick kernels
 
+FATAL = 4  # what ONNX Runtime prints by itself: its errors quote values, and come as exceptions anyway
+
 _state = onnxruntime.capi.onnxruntime_pybind11_state
 
 REFUSALS: tuple[type[Exception], ...] = (_state.InvalidArgument,)
@@ -90,6 +92,7 @@ def _session(data: bytes, digest: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.log_severity_level = FATAL
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except RUNTIME_ERRORS as exc:
