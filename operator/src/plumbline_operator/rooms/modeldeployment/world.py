@@ -103,7 +103,9 @@ def candidate(seen: Observed, name: str, now: datetime) -> Served | Obstacle:
         text = f"ModelVersion {name} is one of RegisteredModel {version.model_ref.name}, but spec.modelRef is {model}."
         return Obstacle(Reason.VERSION_OF_OTHER_MODEL, f"{text} Name a version of that model.", lasting=True)
     if not is_true(raw):
-        return Obstacle(unconsented(raw), f"ModelVersion {name} is not Ready ({said(raw)}). Waiting for it.")
+        stuck = is_true(raw, "Stalled")  # gates failed, or somebody said no: waiting alone does not help
+        advice = "Name another version, or resolve that." if stuck else "Waiting for it."
+        return Obstacle(unconsented(raw), f"ModelVersion {name} is not Ready ({said(raw)}). {advice}", lasting=stuck)
     withheld = _withheld(seen, name, version, now)
     if withheld:
         text = f"ModelVersion {name} is Ready, but not by the approvals there are now: {withheld} Looking again."
