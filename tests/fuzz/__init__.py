@@ -1,0 +1,1 @@
+"""Specs made from the published schemas, good and bad, written over and over to a real API server."""
