@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rights.references import Field, classified, fields, forgotten, unclassified
+from tests.rights.references import OBJECT_NAME, Field, classified, fields, forgotten, unclassified
 
 
 def test_every_field_that_may_name_an_object_is_classified() -> None:
@@ -17,7 +17,7 @@ def test_the_schemas_are_read_as_they_are() -> None:
 
 
 def test_a_new_reference_is_noticed_by_its_shape_its_name_or_its_freedom() -> None:
-    name = {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"}
+    name = {"type": "string", "pattern": OBJECT_NAME}
     shaped = Field("Dataset", "spec.sink", {"type": "object", "properties": {"name": name}})
     called = Field("Dataset", "spec.valuesFrom", {"type": "array"})
     free = Field("Dataset", "spec.sink", {"type": "string"})
