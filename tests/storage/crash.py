@@ -1,0 +1,148 @@
+"""kill -9 of a Job at a numbered write, the next attempt after it, and what must be true then."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plumbline_contract.layout import hash_key
+from plumbline_contract.report import Outcome, Report
+from tests.jobs.lake import PREFIX, Lake
+from tests.storage.ground import Ground, tree
+from tests.storage.jobs import KILLED, Ended, environment, process
+from tests.storage.works import Work
+from tests.support.s3proxy import Crash, Visitor
+
+LIMIT_SECONDS = 120.0  # of one Job's process; it takes two or three when nothing else runs
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What counts as the result of a Job: its report without words for people, its files, its blobs by digest."""
+
+    outcome: Outcome
+    digests: tuple[tuple[str, str], ...]
+    numbers: tuple[tuple[str, float], ...]
+    files: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One Job killed at one write."""
+
+    work: Work
+    crash: Crash
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a case."""
+
+    case: Case
+    bucket: str
+    seconds: float
+    complaints: tuple[str, ...]
+
+    def line(self) -> str:
+        """For people."""
+        crash = self.case.crash
+        return f"{self.case.work.name}: killed {crash.side} write {crash.number} ({self.bucket}): {self.complaints}"
+
+
+async def writes_of(ground: Ground, work: Work) -> int:
+    """How many numbered writes an undisturbed Job makes."""
+    lake = ground.lake(work)
+    ended = await attempt(ground, lake, work, 1)
+    assert ended.code == 0, ended.output
+    assert ground.complaints(lake) == ()
+    return len(ground.proxy.journal.writes(lake.name))
+
+
+async def attempt(ground: Ground, lake: Lake, work: Work, number: int) -> Ended:
+    """One attempt's process, from its start to its end."""
+    visitor = ground.proxy.visitors.setdefault(lake.name, Visitor())
+    root = ground.root(lake, work, number)
+    variables = environment(work.order(lake, ground.estate, number), root)
+
+    def started(kill: object) -> None:
+        assert callable(kill)
+        visitor.kill = kill
+
+    return await asyncio.wait_for(process(variables, started), LIMIT_SECONDS)
+
+
+async def killed_and_run_again(ground: Ground, case: Case, wanted: dict[str, End]) -> Result:
+    """One case: the first attempt is killed, the second is left alone."""
+    began = time.monotonic()
+    lake = ground.lake(case.work)
+    ground.proxy.visitors[lake.name] = Visitor(crash=case.crash)
+    first = await attempt(ground, lake, case.work, 1)
+    complaints = [f"not killed, but ended with {first.code}"] if first.code != KILLED else []
+    complaints += [f"after the kill: {one}" for one in ground.complaints(lake)]
+    key = _hash_key(ground, lake)
+    second = await attempt(ground, lake, case.work, 2)
+    complaints += [f"at the end: {one}" for one in ground.complaints(lake)]
+    if key and key != _hash_key(ground, lake):
+        complaints.append("the hash key was replaced")
+    complaints += _differences(end_of(ground, lake, second), await _reference(ground, lake, case.work, wanted))
+    left = sorted((ground.folder / lake.name / "a2" / "tmp").iterdir())
+    complaints += [f"left behind: {one.name}" for one in left]
+    return Result(case, lake.name, time.monotonic() - began, tuple(complaints))
+
+
+def end_of(ground: Ground, lake: Lake, ended: Ended) -> End | None:
+    """The result of a second attempt; None when it has none."""
+    report = ended.report
+    if report is None or ended.code != 0 or report.outcome is not Outcome.DONE:
+        return None
+    return _end(report, ground.folder / lake.name / "a2" / "in")
+
+
+def _end(report: Report, files: Path) -> End:
+    return End(
+        report.outcome, tuple(sorted(report.digests.items())), tuple(sorted(report.numbers.items())), tree(files)
+    )
+
+
+async def _reference(ground: Ground, lake: Lake, work: Work, wanted: dict[str, End]) -> End:
+    """The result of an undisturbed second attempt: with the same hash key, where the Job made one."""
+    if work.makes_key:
+        return await undisturbed(ground, work, {hash_key(PREFIX): _hash_key(ground, lake)})
+    if work.name not in wanted:
+        wanted[work.name] = await undisturbed(ground, work, {})
+    return wanted[work.name]
+
+
+async def undisturbed(ground: Ground, work: Work, given: dict[str, bytes]) -> End:
+    """The result of a second attempt in a bucket where nothing happened; `given`: objects to put into it first."""
+    lake = ground.lake(work)
+    for key, data in given.items():
+        lake.write(key, data)
+    ended = await attempt(ground, lake, work, 2)
+    found = end_of(ground, lake, ended)
+    assert found is not None, ended.output
+    return found
+
+
+def _hash_key(ground: Ground, lake: Lake) -> bytes:
+    return lake.objects().get(hash_key(PREFIX), b"")
+
+
+def _differences(found: End | None, wanted: End) -> list[str]:
+    if found is None:
+        return ["the next attempt did not do its work"]
+    return [] if found == wanted else [f"the end is {found}, undisturbed it is {wanted}"]
+
+
+async def run_all(ground: Ground, cases: Sequence[Case], lanes: int) -> list[Result]:
+    """The results of all cases, so many at a time."""
+    room, wanted = asyncio.Semaphore(lanes), dict[str, End]()
+
+    async def one(case: Case) -> Result:
+        async with room:
+            return await killed_and_run_again(ground, case, wanted)
+
+    return list(await asyncio.gather(*(one(case) for case in cases)))
