@@ -15,6 +15,7 @@ from plumbline_jobs.errors import Refused
 from tests.jobs.lake import Lake
 from tests.modelgate.models import linear
 from tests.modelgate.poison import corpus
+from tests.proof.ledger import record
 
 OWNER = Owner(namespace="team", kind="TrainingRun", name="run", uid="uid-3", job="run-train-1")
 POISON = [pytest.param(data, id=name) for name, _, data in corpus()]
@@ -68,6 +69,8 @@ def test_a_poisoned_model_in_the_bucket_is_refused_before_it_is_opened(lake: Lak
             scoring.load(lake.store, stored(lake, data), "y")
         assert caught.value.reason == "ModelFileRefused"
         assert digest_of(data) in caught.value.message
+    figure = f"{len(corpus())} in the bucket: {len(opened)} opened by the runtime"
+    record("poisoned-models", runs=len(corpus()), bad=len(opened), figure=figure)
     assert opened == []
 
 

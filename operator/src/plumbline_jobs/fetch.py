@@ -35,6 +35,7 @@ Counts = dict[str, float]
 def run(spec: Fetch) -> Answer:
     """Fetch everything. Report: numbers `rows.<input>.<part>`. Raises Refused when a digest or a commit is missing."""
     _split_fits(spec)
+    _stays_inside(spec)
     _settings(spec)
     if spec.code is not None:
         checkout(spec.code.url, spec.code.commit, places.code())
@@ -66,6 +67,14 @@ def _split_fits(spec: Fetch) -> None:
         raise Refused(
             "DataUnavailable", f"spec.split.input is {spec.split.input!r}, which is none of the inputs {names}"
         )
+
+
+def _stays_inside(spec: Fetch) -> None:
+    """Inputs and parts become folders: a name that is a path would write anywhere."""
+    parts = {*spec.split.windows, *spec.split.shares} if spec.split is not None else set()
+    for name in (*(snapshot.input for snapshot in spec.snapshots), *parts):
+        if not places.is_folder_name(name):
+            raise Refused("DataUnavailable", f"{name!a:.200} is no name of a folder; correct spec.inputs or spec.split")
 
 
 def _has_folder(path: str) -> None:

@@ -42,6 +42,7 @@ def run(spec: Ingest) -> Answer:
 
     Raises Refused with SourceNotFound, SourceUnreadable, SchemaMismatch or TestFailed.
     """
+    _stays_below(spec.key)
     store = Store.connect(spec.storage)
     with places.scratch() as folder:
         path = folder / "source"
@@ -84,7 +85,20 @@ def publishable(staged: Staged, columns: Sequence[SnapshotColumn], store: Store,
     return writer.close()
 
 
+def _stays_below(key: str) -> None:
+    """Most stores take any key as it is written; those that keep objects in folders would leave the prefix."""
+    if places.climbs(key):
+        text = f"the key {key!a:.200} climbs out of the connection's prefix; correct spec.source.key"
+        raise Refused("SourceNotFound", text)
+
+
 def _download(spec: Ingest, path: Path) -> SourceEntry:
+    if places.climbs(spec.key):
+        # Most stores take such a key as it is written; those that keep objects in folders would leave the prefix.
+        raise Refused(
+            "SourceNotFound",
+            f"the key {spec.key!a:.200} climbs out of the connection's prefix; correct spec.source.key",
+        )
     source = Store.connect(spec.source)
     try:
         digest, size = source.download(spec.key, path)

@@ -38,6 +38,17 @@ def termination_log() -> Path:
     return Path(os.environ.get(TERMINATION_VARIABLE, TERMINATION_LOG))
 
 
+def climbs(name: str) -> bool:
+    """Whether a key or path leads out of the folder it is meant to be in, for whoever resolves it."""
+    segments = name.replace("\\", "/").split("/")
+    return ".." in segments or "." in segments or "\0" in name
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether this is the name of one folder, and no path."""
+    return bool(name) and not climbs(name) and "/" not in name and "\\" not in name
+
+
 @contextmanager
 def scratch() -> Iterator[Path]:
     """An own folder under TMPDIR, gone afterwards."""
