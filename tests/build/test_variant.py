@@ -114,7 +114,7 @@ def test_a_router_may_read_its_routes_and_nothing_else() -> None:
             "apiGroups": [""],
             "resources": ["configmaps"],
             "resourceNames": ["late-routes"],
-            "verbs": ["get", "list", "watch"],
+            "verbs": ["get", "watch"],
         }
     ]
     binding = next(one for one in children if one["kind"] == "RoleBinding")

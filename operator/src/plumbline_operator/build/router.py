@@ -75,7 +75,7 @@ def _rights(router: Router) -> tuple[Manifest, ...]:
         "apiGroups": [""],
         "resources": ["configmaps"],
         "resourceNames": [routes_name(router.deployment)],
-        "verbs": ["get", "list", "watch"],
+        "verbs": ["get", "watch"],
     }
     subject = {"kind": "ServiceAccount", "name": name, "namespace": router.namespace}
     return (
