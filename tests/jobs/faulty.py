@@ -21,6 +21,7 @@ class Answer:
     missing: int = 0
     etag: str = ""
     date: str = ""
+    retry_after: str = ""
 
     @property
     def content(self) -> bytes:
@@ -62,6 +63,8 @@ def scripted(*answers: Answer) -> Iterator[Script]:
             self.send_response_only(answer.status)
             self.send_header("Date", answer.date or self.date_time_string())
             self.send_header("Content-Length", str(len(content)))
+            if answer.retry_after:
+                self.send_header("Retry-After", answer.retry_after)
             if answer.etag:
                 self.send_header("ETag", f'"{answer.etag}"')
             self.end_headers()

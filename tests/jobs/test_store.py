@@ -203,6 +203,22 @@ def test_an_overloaded_server_is_asked_again() -> None:
         assert len(script.asked) == 3
 
 
+@pytest.mark.parametrize(("asked", "least"), [("3", 3.0), ("later", 0.0), ("", 0.0)])
+def test_a_server_that_asks_for_patience_gets_it(monkeypatch: pytest.MonkeyPatch, asked: str, least: float) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    with scripted(Answer(503, code="SlowDown", retry_after=asked), Answer(body=DATA)) as script:
+        assert Store.connect(script.bucket).read("store/key") == DATA
+    assert least <= slept[0] < least + 2
+
+
+def test_a_full_disk_is_not_called_an_outage(lake: Lake) -> None:
+    lake.put("table.csv", b"x" * 100_000)
+    with pytest.raises(Trouble, match="own disk fails: No space left") as caught:
+        Store.connect(lake.source).download("table.csv", Path("/dev/full"))
+    assert caught.value.reason == "JobFailed"
+
+
 def test_an_answer_that_is_no_s3_is_trouble_not_a_crash() -> None:
     with scripted(Answer(200, body=b"<html>a login page</html>")) as script, pytest.raises(JobError) as caught:
         list(Store.connect(script.bucket).keys("store/predictions"))

@@ -122,6 +122,7 @@ def client_of(bucket: Bucket) -> "S3Client":
         config=_config(bucket),
     )
     client.meta.events.register("before-send.s3", _guarded)
+    client.meta.events.register("before-parse.s3", _patient)
     return client
 
 
@@ -144,3 +145,14 @@ def _config(bucket: Bucket) -> Config:
 
 def _guarded(request: AWSRequest, **_: object) -> None:
     guard(str(request.url))
+
+
+def _patient(response_dict: dict[str, Any], **_: object) -> None:
+    """Has botocore wait as long as a server, or a proxy before it, asks in `Retry-After`.
+
+    It knows AWS's own header alone, in milliseconds, and waits for at most five seconds longer than it would have.
+    """
+    headers = response_dict["headers"]
+    seconds = headers.get("Retry-After", "")
+    if seconds.isdecimal():
+        headers["x-amz-retry-after"] = str(min(int(seconds), 60) * 1000)

@@ -4,6 +4,7 @@ Nothing that arrives is believed before it is proven, and nothing counts as writ
 it holds. A proof that fails is tried again, as wires and proxies damage now and then; what stays wrong is an error.
 """
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,9 @@ __all__ = ["Corrupt", "Damaged", "Denied", "Listed", "NoBucket", "NotThere", "St
 SMALL = 64 << 20  # bytes; a document or log segment larger than this is not read into memory
 ATTEMPTS = 3  # botocore tries again until the first byte of an answer; these are for what fails later
 PUT_LIMIT = 5 << 30  # bytes; S3's limit of one PUT
+
+OWN_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""Errors of the disk that an object is copied to or sent from, which say nothing about the server."""
 
 T = TypeVar("T")
 
@@ -271,6 +275,8 @@ class Store:
         except ClientError as error:
             raise classified(error, self._bucket.bucket, key) from error
         except UNANSWERED as error:
+            if isinstance(error, OSError) and error.errno in OWN_DISK:
+                raise Trouble("JobFailed", f"the Job's own disk fails: {error.strerror}; its files are lost") from error
             where = bare(self._bucket.endpoint) if self._bucket.endpoint else f"S3 in {self._bucket.region}"
             raise Trouble("EndpointUnreachable", f"{where} does not answer: {type(error).__name__}: {error}") from error
 
