@@ -1,0 +1,1 @@
+"""Strangers' hands on what the operator has made, objects that go and come again, namespaces and clusters that end."""

@@ -1,0 +1,117 @@
+"""Whatever a stranger does to what the operator has made, in whatever phase: it is as it was half a minute later.
+
+What is tried comes from the live objects, so a kind of child that is new tomorrow is tried tomorrow.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from plumbline_operator.kube.refs import CHILDREN
+from plumbline_operator.model.meta import Manifest, Ref
+from plumbline_operator.rights import MADE
+from tests.faults import oracles
+from tests.faults.lane import soon
+from tests.faults.state import differences
+from tests.foreign.actions import Done, actions_on, try_action
+from tests.foreign.ground import Ground, ground
+from tests.foreign.stage import PHASES, Stage, namespaced_types, settled_state, stage
+from tests.proof.goals import is_whole, seconds, size
+from tests.proof.ledger import record
+
+GOAL = "foreign-hands"
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(seconds(GOAL))]
+
+LIMIT_SECONDS = 30.0
+SAMPLE_LIMIT_SECONDS = 120.0  # in a sample other tests run beside this one
+SAMPLE_PHASES = ("evaluate", "settled")
+QUIET_SECONDS = 3.0
+
+Try = tuple[str, Ref, Manifest]
+
+
+async def test_what_strangers_do_to_children_does_not_last(tmp_path: Path) -> None:
+    limit = LIMIT_SECONDS if is_whole() else SAMPLE_LIMIT_SECONDS
+    with ground(f"foreign-{os.getpid()}", tmp_path, limit) as place:
+        done, wrong = await _all_phases(place)
+    print(table(done))
+    bad = [f"{one.phase} {one.kind} {one.name} {one.action}: {one.bad}" for one in done if one.bad]
+    figure = f"{_kinds(done)}; slowest {max(one.seconds for one in done):.1f} s; {_rows(done)}"
+    record(GOAL, runs=len(done), bad=len(bad) + len(wrong), figure=figure)
+    assert bad + wrong == []
+    if is_whole():
+        assert {one.kind for one in done} >= {ref.kind for ref in CHILDREN} | MADE
+
+
+async def _all_phases(place: Ground) -> tuple[list[Done], list[str]]:
+    """Everything that was tried, and what else is wrong."""
+    types = namespaced_types(place)
+    done: list[Done] = []
+    wrong: list[str] = []
+    async with stage(place, "hands", types) as one:
+        for phase in PHASES if is_whole() else SAMPLE_PHASES:
+            await one.reach(phase)
+            before = await settled_state(one)
+            for name, ref, obj in await _tries(one, phase):
+                found = await one.stranger.look(ref, obj["metadata"]["name"])
+                live = obj if found is None else found | {"apiVersion": ref.api_version, "kind": ref.kind}
+                done.append(await try_action(one, phase, name, ref, live))
+            one.lane.proxy.journal.changed()  # silence counts from now
+            await soon("the phase as it was", partial(one.is_at, phase), place.limit)
+            wrong += [f"{phase}: {line}" for line in differences(before, await settled_state(one))[:5]]
+            wrong += [f"{phase}: {line}" for line in await _complaints(one)]
+    return done, wrong
+
+
+async def _tries(one: Stage, phase: str) -> list[Try]:
+    """Every action on every child, and on the status of what users wrote; a sample has a part of them, evenly."""
+    children = await one.children()
+    pairs = [(ref, obj, True) for ref, obj in children] + [(ref, obj, False) for ref, obj in await one.own()]
+    tries = [(name, ref, obj) for ref, obj, made in pairs for name in actions_on(obj, made=made)]
+    if is_whole():
+        return tries
+    share = size(GOAL) // len(SAMPLE_PHASES)
+    step = len(tries) / share
+    return [tries[int(n * step)] for n in range(share)] if step > 1 else tries
+
+
+async def _complaints(one: Stage) -> list[str]:
+    entries = one.lane.proxy.journal.entries
+    lines = oracles.foreign_specs(entries) + await oracles.changed_specs(one.lane)
+    return lines + oracles.odd_weights(entries, []) + oracles.log_errors(one.lane.logs())
+
+
+def table(done: Iterable[Done]) -> str:
+    """Kind by action: how often, and the slowest."""
+    cells: dict[tuple[str, str], list[Done]] = defaultdict(list)
+    for one in done:
+        cells[one.kind, one.action].append(one)
+    actions = sorted({action for _, action in cells})
+    lines = [["kind", *actions]]
+    for kind in sorted({kind for kind, _ in cells}):
+        lines.append([kind, *(_cell(cells.get((kind, action), [])) for action in actions)])
+    return "\n".join(" | ".join(line) for line in lines)
+
+
+def _cell(done: list[Done]) -> str:
+    if not done:
+        return "-"
+    bad = sum(bool(one.bad) for one in done)
+    return f"{len(done)}x {max(one.seconds for one in done):.1f} s" + (f" {bad} BAD" if bad else "")
+
+
+def _rows(done: list[Done]) -> str:
+    counts: dict[str, int] = defaultdict(int)
+    for one in done:
+        counts[one.action] += 1
+    return ", ".join(f"{action} {number}" for action, number in sorted(counts.items()))
+
+
+def _kinds(done: list[Done]) -> str:
+    return f"{len({one.kind for one in done})} kinds in {len({one.phase for one in done})} phases"
