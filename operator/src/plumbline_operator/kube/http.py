@@ -14,6 +14,7 @@ from kubernetes.aio.client.configuration import Configuration
 
 from plumbline_operator.kube.errors import Conflict, KubeError, Refused, Unreachable
 from plumbline_operator.kube.refs import EVENTS
+from plumbline_operator.kube.wire import as_yaml
 from plumbline_operator.model.meta import MANAGER, STATUS_MANAGER, Manifest, Ref
 
 IN_FLIGHT = 20  # requests at once; beyond it the API server's own fairness queues them anyway
@@ -21,7 +22,7 @@ PAGE = 500  # objects per list request, as kubectl does
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 30.0
 LONGEST_QUIET_SECONDS = 60.0  # however long a Retry-After is
-APPLY = "application/apply-patch+yaml"  # JSON is YAML
+APPLY = "application/apply-patch+yaml; charset=utf-8"  # the client writes ASCII where the charset is not said
 MERGE = "application/merge-patch+json"
 REVIEWS = Ref("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 
@@ -200,7 +201,7 @@ class HttpKube:
             call.path,
             query_params=list(call.query),
             header_params={"Accept": "application/json", "Content-Type": call.content_type},
-            body=call.body,
+            body=as_yaml(call.body) if call.body and call.content_type == APPLY else call.body,
             auth_settings=["BearerToken"],
         )
         response = await self._client.call_api(method, url, headers, body, _request_timeout=self._timeout)
