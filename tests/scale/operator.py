@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from plumbline_operator.model.meta import GROUP
@@ -37,8 +37,9 @@ class Operator:
     def total(self, name: str) -> float:
         """The sum of all samples of this name; 0 while the process does not answer yet."""
         try:
-            text = httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=10).text
-        except httpx.TransportError:
+            with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+                text = answer.read().decode()
+        except OSError:
             self.assert_alive()
             return 0.0
         families = text_string_to_metric_families(text)
