@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from plumbline_operator.runtime import listener
 from plumbline_operator.runtime.listener import Listener
 
 
@@ -19,7 +20,7 @@ class Lives:
     fall: Callable[[int], None] = lambda number: None
     threads: list[str] = field(default_factory=list)
 
-    async def live(self, stop: asyncio.Event) -> None:
+    async def live(self, stop: asyncio.Event, ending: Callable[[], None]) -> None:
         """One life."""
         self.threads.append(threading.current_thread().name)
         self.fall(len(self.threads))
@@ -35,9 +36,9 @@ async def until(fact: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def ended(listener: Listener, running: Awaitable[None]) -> None:
+async def ended(one: Listener, running: Awaitable[None]) -> None:
     """End a listener and wait for it."""
-    listener.end()
+    one.end()
     await asyncio.wait_for(running, 5)
 
 
@@ -86,7 +87,7 @@ async def test_it_ends_also_while_it_waits_to_begin_again() -> None:
 
 
 async def test_what_it_cancels_when_it_ends_is_none_of_ours() -> None:
-    async def live(stop: asyncio.Event) -> None:
+    async def live(stop: asyncio.Event, ending: Callable[[], None]) -> None:
         await stop.wait()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
@@ -97,3 +98,20 @@ async def test_what_it_cancels_when_it_ends_is_none_of_ours() -> None:
     await ended(one, running)
     assert not ours.done()
     ours.cancel()
+
+
+async def test_an_end_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "END_SECONDS", 0.1)
+
+    async def live(stop: asyncio.Event, ending: Callable[[], None]) -> None:
+        lives.threads.append("one")
+        if len(lives.threads) == 1:
+            ending()
+            await asyncio.Event().wait()
+        await stop.wait()
+
+    lives = Lives()
+    one = Listener(live, first_pause=0.01)
+    running = asyncio.create_task(one.run())
+    await until(lambda: len(lives.threads) == 2)
+    await ended(one, running)

@@ -6,8 +6,10 @@ children ────────► the owner, by label; by owner reference sho
 What is remembered only wakes; it never decides.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kopf
@@ -33,6 +35,8 @@ from plumbline_operator.runtime.room import Room
 CHILDREN = (refs.PODS, *refs.CHILDREN)
 ERROR_BACKOFFS = (1, 2, 3, 5, 8, 8, 8)  # seconds; no gap longer than 8, so that an outage is noticed to be over
 LOGIN_BACKOFF = 2.0  # seconds, when the token cannot be read
+LOGIN_LIFE = timedelta(days=1)
+REFUSED_SECONDS = 10  # until a refused token is tried again, unless it is renewed before
 OURS = f"{MANAGED_BY}={MANAGED_VALUE}"  # server side: only our children cross the wire
 
 
@@ -64,7 +68,7 @@ class Ears:
     def listen(self) -> kopf.OperatorRegistry:
         """A kopf registry that brings every event of our kinds and of their children here."""
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry, backoff=LOGIN_BACKOFF)(login)
+        kopf.on.login(registry=registry, backoff=LOGIN_BACKOFF)(persistent_login())
         for ref in self.watched():
             _subscribe(registry, ref, self._on_event(ref))
         return registry
@@ -175,6 +179,29 @@ async def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInf
     if account is None:
         return kopf.login_with_kubeconfig(settings=settings)
     return kopf.ConnectionInfo(server=account.server, ca_path=account.authority, token=account.token())
+
+
+def persistent_login() -> Callable[..., Awaitable[kopf.ConnectionInfo | None]]:
+    """A login that is never exhausted: what was refused is tried again after a while, a new token at once.
+
+    kopf gives up for good when it is handed what was refused before, and compares everything to know; so each way in
+    is given another expiration.
+    """
+    given: list[kopf.ConnectionInfo] = []
+
+    async def again(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
+        found = await login(settings)
+        for _second in range(REFUSED_SECONDS if given else 0):
+            if found is None or found.token != given[-1].token:
+                break
+            await asyncio.sleep(1)
+            found = await login(settings)
+        if found is not None:
+            found = replace(found, expiration=datetime.now(UTC) + LOGIN_LIFE)
+            given[:] = [found]
+        return found
+
+    return again
 
 
 class NoDiffBase(kopf.DiffBaseStorage):

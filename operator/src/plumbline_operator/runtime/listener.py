@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import kopf
 
@@ -19,10 +20,12 @@ FIRST_PAUSE = 1.0  # seconds until it is begun again, doubling
 LONGEST_PAUSE = 15.0  # seconds; beginning costs two calls for each type that is watched
 CALM_SECONDS = 60.0  # after so long a life the pauses start from the first one again
 
+END_SECONDS = 10.0  # that an end may take; kopf's takes five when it falls, and now and then for ever
+
 log = logging.getLogger(__name__)
 
-Life = Callable[[asyncio.Event], Awaitable[None]]
-"""Listens until the event is set, or raises."""
+Life = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
+"""Listens until the event is set, or raises; calls the function once it begins to end, for whatever reason."""
 
 
 @dataclass(slots=True)
@@ -60,34 +63,45 @@ class Listener:
 
     async def _once(self) -> str | None:
         """One life, from its beginning to its end; why it fell, None when it was told to end."""
-        ours = asyncio.get_running_loop()
+        ours, theirs = asyncio.get_running_loop(), asyncio.new_event_loop()
         over: asyncio.Future[str | None] = ours.create_future()
-        told = threading.Event()
-        flags: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        flag, told = asyncio.Event(), threading.Event()
 
-        async def life() -> None:
-            flag = asyncio.Event()
-            flags.append((asyncio.get_running_loop(), flag))
-            if told.is_set():
-                return
-            await self.live(flag)
+        last_calls: list[asyncio.TimerHandle] = []
+
+        def ending() -> None:
+            last_calls.append(theirs.call_later(END_SECONDS, theirs.stop))
 
         def thread() -> None:
+            trouble = "they ended by themselves"
             try:
-                asyncio.run(life())
-                trouble = "they ended by themselves"
+                theirs.run_until_complete(self.live(flag, ending))
             except Exception as error:  # noqa: BLE001  # the thread's boundary: whatever it was, it is told and begun again
                 trouble = f"{type(error).__name__}: {error}"
+            for call in last_calls:
+                call.cancel()
+            _close(theirs)
             _tell(ours, over.set_result, None if told.is_set() else trouble)
 
         def stop() -> None:
             told.set()
-            for loop, flag in flags:
-                _tell(loop, flag.set)
+            _tell(theirs, flag.set)
+            _tell(theirs, ending)
 
         self._stop = stop
         threading.Thread(target=thread, name="listener", daemon=True).start()
         return await over
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop; what is left in it is cancelled, and not waited for beyond a moment."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=1))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 def _tell(loop: asyncio.AbstractEventLoop, task: Callable[..., object], *arguments: object) -> None:
@@ -103,9 +117,15 @@ def listener(ears: Ears, namespaces: Sequence[str]) -> Listener:
     ears.post = asyncio.get_running_loop().call_soon_threadsafe
     clusterwide = not namespaces
 
-    async def live(stop: asyncio.Event) -> None:
+    async def live(stop: asyncio.Event, ending: Callable[[], None]) -> None:
+        registry = ears.listen()
+
+        @kopf.on.cleanup(registry=registry)
+        async def ends(**_: Any) -> None:
+            ending()
+
         await kopf.operator(
-            registry=ears.listen(),
+            registry=registry,
             settings=listener_settings(clusterwide=clusterwide),
             clusterwide=clusterwide,
             namespaces=namespaces,
