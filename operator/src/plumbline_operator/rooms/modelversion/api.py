@@ -14,6 +14,7 @@ from plumbline_operator.model.meta import (
     GROUP,
     MANAGED_BY,
     MANAGED_VALUE,
+    NAME_PATTERN,
     OWNER_KIND,
     OWNER_NAME,
     VERSION,
@@ -33,8 +34,10 @@ class SnapshotUse(Model):
     """A snapshot the run trained on."""
 
     input: str = Field(min_length=1, max_length=63, description="Name of the run's input.")
-    dataset: str = Field(min_length=1, max_length=253, description="Name of the Dataset.")
-    snapshot: str = Field(min_length=1, max_length=253, description="Name of the DatasetSnapshot.")
+    dataset: str = Field(min_length=1, max_length=253, pattern=NAME_PATTERN, description="Name of the Dataset.")
+    snapshot: str = Field(
+        min_length=1, max_length=253, pattern=NAME_PATTERN, description="Name of the DatasetSnapshot."
+    )
     digest: Sha256 = Field(description="Digest of the snapshot's manifest.")
 
 
