@@ -129,18 +129,20 @@ def source(*answers: Answer) -> tuple[str, int]:
 
 def test_a_source_is_what_its_etag_says_or_what_two_readings_bring() -> None:
     md5 = hashlib.md5(DATA).hexdigest()
-    plain, parts = Answer(body=DATA, etag=md5), Answer(body=DATA, etag="0123-2")
-    assert source(plain) == source(parts) == source(Answer(body=DATA)) == (DIGEST, len(DATA))
-    assert source(plain, Answer(body=b"!" + DATA[1:], etag=md5), plain) == (DIGEST, len(DATA))
-    assert source(parts, parts, Answer(body=b"!" + DATA[1:], etag="0123-2"), parts) == (DIGEST, len(DATA))
-    assert source(plain, Answer(body=b"other", etag=hashlib.md5(b"other").hexdigest()), plain) == (DIGEST, len(DATA))
+    plain, parts, nameless = Answer(body=DATA, etag=md5), Answer(body=DATA, etag="0123-2"), Answer(body=DATA)
+    flipped = b"!" + DATA[1:]
+    assert source(plain) == source(parts) == source(nameless) == (DIGEST, len(DATA))
+    assert source(Answer(body=flipped, etag=md5), plain, plain) == (DIGEST, len(DATA))
+    assert source(parts, parts, Answer(body=flipped, etag="0123-2"), parts) == (DIGEST, len(DATA))
+    other = Answer(body=b"other", etag=hashlib.md5(b"other").hexdigest())
+    assert source(other, plain, plain) == (DIGEST, len(DATA))
 
 
 def test_a_source_that_is_not_what_its_etag_says_is_not_accepted() -> None:
     with pytest.raises(Corrupt, match="its ETag is 0000"):
         source(Answer(body=DATA, etag="0" * 32))
-    with pytest.raises(Trouble, match="3 bytes and the ETag ''"):
-        source(*(Answer(body=body) for body in (b"one", b"three", b"one", b"four.", b"one", b"five!")))
+    with pytest.raises(Trouble, match="has 3 bytes and the ETag ''; 5 bytes"):
+        source(*(Answer(body=body) for body in (b"three", b"one", b"four.", b"one", b"five!", b"one")))
 
 
 def test_a_body_that_hardly_comes_is_given_up() -> None:

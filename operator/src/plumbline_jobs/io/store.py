@@ -99,7 +99,13 @@ class Store:
     def read_blob(self, digest: str) -> bytes:
         """The bytes of a small blob such as a manifest, digest proven."""
         key = layout.blob(self.prefix, digest)
-        return self.read(key, lambda data: fingerprint(data).digest == digest)
+
+        def once() -> bytes:
+            data = self._read(key)
+            self._proven(key, fingerprint(data), digest)
+            return data
+
+        return self._again(key, once)
 
     def download(self, key: str, path: Path) -> tuple[str, int]:
         """Copies the object at `key` (below the prefix) to `path`; returns its digest and its size in bytes.
@@ -107,7 +113,7 @@ class Store:
         No digest of ours names it, so two words of the server must agree: see `copy`.
         """
         full = layout.join(self.prefix, key)
-        return self._again(full, lambda: self._copy(self._head(full), path))
+        return self._again(full, lambda: self._copy(full, path))
 
     def copy(self, there: Listed, path: Path) -> tuple[str, int]:
         """Copies a listed object to `path`; returns its digest and its size in bytes.
@@ -115,7 +121,7 @@ class Store:
         The bytes are those that were listed when their size, ETag and, where the ETag is one, MD5 are the listed ones;
         where it is none, two readings must bring the same bytes. Raises Corrupt or Trouble.
         """
-        return self._again(there.key, lambda: self._copy(there, path))
+        return self._again(there.key, lambda: self._copy(there.key, path, there))
 
     def read(self, key: str, is_whole: Callable[[bytes], bool] = lambda data: True) -> bytes:
         """The bytes of a small object at a full key, once `is_whole` knows them. Raises NotThere, Corrupt, Refused."""
@@ -224,18 +230,19 @@ class Store:
     def _proven(self, key: str, found: Fingerprint, digest: str) -> None:
         if found.digest != digest:
             where = f"the object {key} in bucket {self._bucket.bucket}"
-            raise Damaged(f"{where} arrives with the digest {found.digest}", found.digest)
+            raise Damaged(f"{where} arrives with the digest {found.digest} in place of {digest}", found.digest)
 
-    def _copy(self, there: Listed, path: Path) -> tuple[str, int]:
-        where = f"the object {there.key} in bucket {self._bucket.bucket}"
+    def _copy(self, key: str, path: Path, there: Listed | None = None) -> tuple[str, int]:
+        where = f"the object {key} in bucket {self._bucket.bucket}"
         with path.open("wb") as file:
-            found, told = self._received(there.key, file)
+            found, told = self._received(key, file)
+        there = there or self._head(key)  # asked for last: an error's code is in the answer to a GET alone
         if (found.size, told.etag) != (there.size, there.etag):
             said = f"{there.size} bytes and the ETag {there.etag!r}"
             raise Damaged(f"{where} has {said}; {found.size} bytes with the ETag {told.etag!r} arrive", found.digest)
         if not told.md5:
             with path.open("wb") as file:
-                again, _ = self._received(there.key, file)
+                again, _ = self._received(key, file)
             if again.digest != found.digest:
                 raise Damaged(f"{where} arrives with other bytes when it is read again", again.digest)
         elif found.md5 != told.etag:
