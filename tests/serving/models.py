@@ -63,6 +63,33 @@ def every_type(given_back: Collection[str] | None = None) -> bytes:
     )
 
 
+def slow(products: int = 2, size: int = 512) -> bytes:
+    """probability = 0.5 for each row of X with three columns, after so many products of square matrices.
+
+    A product of 512 x 512 takes some 3 ms of a core, whatever the rows.
+    """
+    names = [f"product{number}" for number in range(products + 1)]
+    return _bytes(
+        [
+            helper.make_node("ReduceMean", ["X"], ["mean"], keepdims=0),
+            helper.make_node("Add", ["W", "mean"], [names[0]]),  # so that nothing can be worked out ahead
+            *(helper.make_node("MatMul", ["W", names[at]], [names[at + 1]]) for at in range(products)),
+            helper.make_node("ReduceMean", [names[-1]], ["whole"], keepdims=0),
+            helper.make_node("ReduceSum", ["X", "axis"], ["sum"], keepdims=1),
+            helper.make_node("Add", ["sum", "whole"], ["score"]),
+            helper.make_node("Mul", ["score", "zero"], ["nothing"]),
+            helper.make_node("Sigmoid", ["nothing"], ["probability"]),
+        ],
+        inputs=[helper.make_tensor_value_info("X", TensorProto.FLOAT, ["N", 3])],
+        outputs=[helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["N", 1])],
+        constants={
+            "W": np.full((size, size), 1 / size, dtype=np.float32),
+            "axis": np.array([1], dtype=np.int64),
+            "zero": np.array([0.0], dtype=np.float32),
+        },
+    )
+
+
 def personal() -> bytes:
     """Gives back four inputs unchanged, and a score that it looks up in a table of three by the input `place`."""
     kinds = {

@@ -113,3 +113,9 @@ def test_a_path_with_escapes_or_a_query_is_the_same_path(wire: socket.socket) ->
     for path in (b"/v2/models/fraud/infer?x=1", b"/v2/models/%66raud/infer"):
         wire.sendall(infer().replace(b"/v2/models/fraud/infer", path))
         assert b" 200 OK" in until_received(wire, b'"outputs"')
+
+
+def test_a_caller_that_says_no_more_still_gets_its_answer(wire: socket.socket) -> None:
+    wire.sendall(infer())
+    wire.shutdown(socket.SHUT_WR)
+    assert b" 200 OK" in rest(wire)

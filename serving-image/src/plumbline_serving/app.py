@@ -15,6 +15,7 @@ import orjson
 from plumbline_contract.routes import VARIANT_HEADER, ServingSettings
 from plumbline_serving.errors import BadRequest
 from plumbline_serving.infer import Inference
+from plumbline_serving.line import Line
 from plumbline_serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class App:
     ) -> None:
         self._inference, self.metrics, self.max_body_bytes = inference, metrics, max_body_bytes
         self._variant = (VARIANT_HEADER.encode(), settings.variant.encode())
+        self.line = Line()
         self.draining = False
         model = f"/v2/models/{settings.model_name}"
         version = f"{model}/versions/{inference.model.manifest}"
@@ -112,7 +114,7 @@ class App:
     def refused(self, exc: BadRequest) -> Reply:
         """The answer to a request that is wrong."""
         named = [self._variant]
-        if exc.status == 413 or self.draining:
+        if exc.status in (408, 413) or self.draining:
             named.append(CLOSE)
         return Reply(exc.status, error(exc.message), named)
 
@@ -137,6 +139,11 @@ class App:
                 raise self.too_large()
             more = message["more_body"]
         return b"".join(parts)
+
+    def overloaded(self) -> Reply:
+        """The answer to a request that would wait too long for its turn."""
+        named = [self._variant, (b"retry-after", b"1"), *([CLOSE] if self.draining else [])]
+        return Reply(503, error("the server has more requests than it can answer in time; ask again later"), named)
 
     def too_large(self) -> BadRequest:
         """The refusal of a body over the limit."""

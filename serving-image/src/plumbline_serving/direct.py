@@ -1,10 +1,10 @@
 """uvicorn's HTTP protocol with a short way for the one request that matters.
 
-An inference request waits for nothing between its last byte and its answer, so it needs no task, no scope and no
-event: it is answered from the parser's callback. Every other request, and an inference request that must wait for its
-turn or its caller, goes uvicorn's own way to the same application:
+An inference request waits for nothing but its turn between its last byte and its answer, so it needs no task, no scope
+and no event. Every other request, and an inference request on a connection with another one under way or with a caller
+who does not read, goes uvicorn's own way to the same application:
 
-    on_headers_complete ──▶ POST …/infer, nothing under way, caller reads ──▶ collect body ──▶ answer ──▶ one write
+    on_headers_complete ──▶ POST …/infer, nothing under way, caller reads ──▶ collect body ──▶ line ──▶ one write
                         └─▶ anything else ──▶ uvicorn: task, ASGI application
 """
 
@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from plumbline_serving.app import CLOSE, App, Headers, Reply
 from plumbline_serving.errors import BadRequest
 
+BODY_SECONDS = 30.0  # for a caller to send its body; 16 MiB in that time is 4 Mbit/s
 _JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
 
 
@@ -34,15 +35,32 @@ class DirectProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._direct = cast(App, config.app)
+        self._line = self._direct.line
         self._pieces: list[bytes] | None = None  # of the body being collected; None: the request is uvicorn's
-        self._size = 0
+        self._body: bytes | None = None  # of the request that waits for its turn
+        self._keep = False  # the connection, after the answer to that one
+        self._size = 0  # of the body held, whole or not
+        self._patience: asyncio.TimerHandle | None = None
         self._given: dict[bytes, bytes] = {}
         self._started = 0.0
         self._leaving = False  # the server stops: close after the answer under way
         self._deaf = False  # answered and closed; what still comes on this connection is nobody's
 
+    def data_received(self, data: bytes) -> None:
+        """Read on; a body that does not come whole at once must come soon."""
+        super().data_received(data)
+        if self._pieces is not None and self._patience is None:
+            self._patience = self.loop.call_later(BODY_SECONDS, self._lose_patience)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio lets it, uvicorn's own returns nothing
+        """A caller who says no more still gets the answer for which it waits."""
+        self._keep = False
+        return self._body is not None
+
     def on_message_begin(self) -> None:
         """A request begins; its scope is made only when uvicorn gets it."""
+        if self._body is not None:
+            self.answer()  # the caller did not wait for the answer before; answers keep the order of the requests
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -68,10 +86,10 @@ class DirectProtocol(HttpToolsProtocol):
     def _begin(self) -> None:
         self._started = time.perf_counter()
         self._given = dict(self.headers)
-        self._pieces, self._size = [], 0
+        self._pieces = []
         declared = self._given.get(b"content-length")
         if declared is not None and int(declared) > self._direct.max_body_bytes:
-            self._refuse()
+            self._refuse(self._direct.refused(self._direct.too_large()))
 
     def on_body(self, body: bytes) -> None:
         """Collect, up to the limit."""
@@ -81,23 +99,61 @@ class DirectProtocol(HttpToolsProtocol):
             return
         self._pieces.append(body)
         self._size += len(body)
+        self._line.bytes += len(body)
         if self._size > self._direct.max_body_bytes:
-            self._refuse()
+            self._refuse(self._direct.refused(self._direct.too_large()))
+        elif self._line.heavy:
+            self._refuse(self._direct.overloaded())
 
     def on_message_complete(self) -> None:
-        """Answer."""
+        """Wait for a turn, or be refused at once."""
         if self._pieces is None:
             if not self._deaf:
                 super().on_message_complete()
             return
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = None
-        keep = self.parser.should_keep_alive() and not self._leaving
-        self._write(self._reply(body), keep)
+        self._keep = self.parser.should_keep_alive()
+        if self._line.full():
+            self._finish(self._direct.overloaded())
+        else:
+            self._line.join(self, self.loop)
+
+    def answer(self) -> bool:
+        """Answer the request that waits; nothing when its caller has left, or it was answered before its turn."""
+        if self._body is None:
+            return False
+        reply = self._reply(self._body)
+        self._finish(reply)
+        return reply.status == 200
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what this caller has sent."""
+        self._pieces = None
+        self._forget()
+        super().connection_lost(exc)
+
+    def _finish(self, reply: Reply) -> None:
+        self._forget()
+        self._write(reply, self._keep and not self._leaving)
         if not self._deaf:
+            self._unset_keepalive_if_required()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def _lose_patience(self) -> None:
+        if self._pieces is not None:
+            self._refuse(self._direct.refused(too_slow()))
+
+    def _forget(self) -> None:
+        """Let go of the body, and of the memory and the time it was given."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        self._body = None
+        self._line.bytes -= self._size
+        self._size = 0
 
     def _reply(self, body: bytes) -> Reply:
         app = self._direct
@@ -107,10 +163,11 @@ class DirectProtocol(HttpToolsProtocol):
         except BadRequest as exc:
             return app.refused(exc)
 
-    def _refuse(self) -> None:
-        """Answer a body that is too large before it is whole, and listen no longer."""
+    def _refuse(self, reply: Reply) -> None:
+        """Answer a request before its body is whole, and listen no longer."""
         self._pieces = None
-        self._write(self._direct.refused(self._direct.too_large()), keep=False)
+        self._forget()
+        self._write(reply, keep=False)
 
     def _write(self, reply: Reply, keep: bool) -> None:
         headers: Headers = reply.headers
@@ -125,8 +182,13 @@ class DirectProtocol(HttpToolsProtocol):
         self._direct.metrics.answered(reply.status, time.perf_counter() - self._started)
 
     def shutdown(self) -> None:
-        """The server stops: a request being read is still answered."""
-        if self._pieces is None:
+        """The server stops: a request being read, or waiting for its turn, is still answered."""
+        if self._pieces is None and self._body is None:
             super().shutdown()
         else:
             self._leaving = True
+
+
+def too_slow() -> BadRequest:
+    """The refusal of a body that did not come whole."""
+    return BadRequest(f"the body was not whole after {BODY_SECONDS:.0f} s; send it faster, or fewer rows", 408)

@@ -1,0 +1,80 @@
+"""The line in which inference requests wait for the one core that answers them.
+
+```
+connections ── body whole ──▶ [ line, first come first served ] ──▶ answers, for at most SLICE_SECONDS at a time
+                   └─ line too long: 503 at once                     then all sockets are looked at again
+```
+Were requests answered as their sockets are read, a server with more work than time would read the next one only after
+answering all before it: callers would wait for seconds to be told nothing. So reading comes first and is cheap, and
+whoever would have to wait too long is told so while there is still time to ask elsewhere.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Protocol
+
+SLICE_SECONDS = 0.002  # of answering, before sockets are read again; one long inference may exceed it
+LOOK_SECONDS = 0.0005  # of answering, for each look at the sockets, which costs some microseconds when nothing came
+MOST_LOOKS = 64
+WAIT_SECONDS = 0.5  # whoever would wait longer is refused; a caller with a second's patience can still ask elsewhere
+LEAST = 16  # may always wait: a few callers of a slow model are no overload
+LEARNING = 0.05  # how much of what an answer takes is learned from one
+MOST_BYTES = 128 * 1024 * 1024  # of bodies, whole or still coming
+
+
+class Waiting(Protocol):
+    """A connection with a request to be answered. Its caller may have left meanwhile."""
+
+    def answer(self) -> bool:
+        """Answer the request now; whether the model did so. Never raises."""
+
+
+class Line:
+    """Whose turn it is. All methods belong to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self.bytes = 0  # of all bodies held; whoever holds them counts
+        self._waiting: deque[Waiting] = deque()
+        self._cost = 0.0  # seconds that an answer of the model takes, on average of late
+        self._called = False
+
+    @property
+    def heavy(self) -> bool:
+        """Whether the bodies held need more memory than there is for them."""
+        return self.bytes > MOST_BYTES
+
+    def full(self) -> bool:
+        """Whether a request that is whole now would wait too long."""
+        ahead = len(self._waiting)
+        return ahead >= LEAST and ahead * self._cost > WAIT_SECONDS
+
+    def join(self, one: Waiting, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for a turn."""
+        self._waiting.append(one)
+        if not self._called:
+            self._called = True
+            loop.call_soon(self._work, loop)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        began = now = time.perf_counter()
+        waiting = self._waiting
+        while waiting and now - began < SLICE_SECONDS:
+            computed = waiting.popleft().answer()
+            before, now = now, time.perf_counter()
+            if computed:  # a wrong request costs next to nothing; a hundred of them must not hide what an answer costs
+                took = now - before
+                self._cost += LEARNING * (took - self._cost) if self._cost else took
+        self._look(loop, min(MOST_LOOKS, int((now - began) / LOOK_SECONDS)))
+
+    def _look(self, loop: asyncio.AbstractEventLoop, times: int) -> None:
+        """Go on after the loop has looked at its sockets so many times, at each of which it takes one new connection.
+
+        Also when nobody waits just now: those who came during the slice are not in the line yet.
+        """
+        if times:
+            loop.call_soon(self._look, loop, times - 1)
+        elif self._waiting:
+            loop.call_soon(self._work, loop)
+        else:
+            self._called = False

@@ -1,0 +1,137 @@
+"""The line before the model: who waits, who is refused, and that nothing is held for callers who left."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plumbline_serving.line import LEAST, MOST_BYTES, SLICE_SECONDS, WAIT_SECONDS, Line
+from tests.serving import models
+from tests.serving.bucket import Bucket
+from tests.serving.processes import Served, answers, ask, serving, until
+from tests.serving.test_connections import BODY, infer, rest, until_received
+from tests.serving.test_protocol import metrics
+
+CALLERS = 80
+JSON = {"content-type": "application/json"}
+
+
+class Asked:
+    """A request that takes a while to answer."""
+
+    def __init__(self, said: list[int], number: int, seconds: float = 0.0) -> None:
+        self._said, self._number, self._seconds = said, number, seconds
+
+    def answer(self) -> bool:
+        until_moment = time.perf_counter() + self._seconds
+        while time.perf_counter() < until_moment:
+            pass  # a model that computes
+        self._said.append(self._number)
+        return self._seconds > 0
+
+
+async def answered(line: Line, count: int, seconds: float) -> int:
+    """Have so many requests of so many seconds answered, in order. In how many turns of the event loop."""
+    said, loop = list[int](), asyncio.get_running_loop()
+    for number in range(count):
+        line.join(Asked(said, number, seconds), loop)
+    turns = 0
+    while len(said) < count:
+        await asyncio.sleep(0)
+        turns += 1
+    assert said == list(range(count))
+    return turns
+
+
+async def test_the_line_is_answered_in_order_and_sockets_are_looked_at_between_slices() -> None:
+    assert await answered(Line(), 10, SLICE_SECONDS) >= 10
+
+
+async def test_a_line_is_full_when_the_next_would_wait_too_long() -> None:
+    line, loop = Line(), asyncio.get_running_loop()
+    await answered(line, 100, 0.004)
+    await answered(line, 100, 0.0)  # wrong requests, which cost nothing and teach nothing
+    for number in range(200):
+        if line.full():
+            break
+        line.join(Asked([], number), loop)
+    assert LEAST < number < 1.1 * WAIT_SECONDS / 0.004
+    await asyncio.sleep(0)
+    assert not line.full()
+
+
+async def test_a_few_callers_of_a_slow_model_may_always_wait() -> None:
+    line, loop = Line(), asyncio.get_running_loop()
+    await answered(line, 3, 10 * WAIT_SECONDS / LEAST)
+    for number in range(LEAST):
+        assert not line.full()
+        line.join(Asked([], number), loop)
+    assert line.full()
+
+
+@pytest.fixture(scope="module")
+def slow(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    settings = bucket.settings(bucket.put_model(models.slow(products=20)), variant="fraud-v-slow")
+    with serving(settings, Path(tmp_path_factory.mktemp("slow"))) as served:
+        yield served
+
+
+@pytest.fixture
+def wires(slow: Served) -> Iterator[list[socket.socket]]:
+    """Many connections to the slow model, which has answered once."""
+    until(lambda: served_now(slow), "nobody waits any more")
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(socket.create_connection(("127.0.0.1", slow.port), timeout=60)) for _ in range(CALLERS)
+        ]
+
+
+def test_more_callers_than_time_are_refused_at_once_and_the_others_answered(wires: list[socket.socket]) -> None:
+    for wire in wires:
+        wire.sendall(infer())
+    heads = [until_received(wire, b"}")[:12] for wire in wires]
+    assert set(heads) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}, heads
+    assert heads.count(b"HTTP/1.1 200") >= LEAST
+    for wire in wires:
+        wire.sendall(infer(b"{}"))
+    again = {until_received(wire, b"}")[:12] for wire in wires}
+    assert again <= {b"HTTP/1.1 400", b"HTTP/1.1 503"}, "all stay connected"
+
+
+def test_a_refused_caller_is_told_to_ask_later(slow: Served, wires: list[socket.socket]) -> None:
+    for wire in wires:
+        wire.sendall(infer(BODY, "connection: close"))
+    refused = next(said for said in map(rest, reversed(wires)) if b" 503 " in said)
+    assert b"retry-after: 1" in refused
+    assert b"ask again later" in refused
+    assert answers(slow.port, "/v2/health/ready")
+
+
+def test_bodies_that_never_end_do_not_fill_the_memory(slow: Served, wires: list[socket.socket]) -> None:
+    piece = b" " * (15 * 2**20)
+    enough = MOST_BYTES // len(piece)
+    before = refusals(slow)
+    for wire in wires[:enough]:
+        wire.sendall(infer(piece, length=len(piece) + 1))
+    # One byte more than there is room for: whichever connection brings it in is refused.
+    last = piece[: MOST_BYTES - enough * len(piece) + 1]
+    wires[enough].sendall(infer(last, length=len(last) + 1))
+    until(lambda: refusals(slow) == before + 1, "one caller is refused", 20)
+    for wire in wires:
+        wire.close()
+    until(lambda: served_now(slow), "memory is free")
+
+
+def served_now(slow: Served) -> bool:
+    return ask(slow.port, "POST", "/v2/models/fraud/infer", BODY, JSON).status == 200
+
+
+def refusals(slow: Served) -> float:
+    caller = slow.caller()
+    found = metrics(caller)
+    caller.close()
+    return found.get('plumbline_serving_requests_total{code="503"}', 0.0)
