@@ -47,7 +47,6 @@ def test_the_operator_has_exactly_the_rights_it_uses(rendered: list[Document]) -
         for verb, ref, subresource in needed(ROOMS)
     }
     listener = {(verb, "apiextensions.k8s.io", "customresourcedefinitions") for verb in ("list", "watch")}
-    listener |= {(verb, "", "namespaces") for verb in ("list", "watch")}
     owned = {(verb, group, resource) for verb, group, resource in granted if resource.endswith("/finalizers")}
     assert used <= granted
     assert granted - used - listener - owned == set()
