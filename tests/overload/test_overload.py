@@ -1,0 +1,74 @@
+"""Ten times the load a server can carry: it does its work, refuses the rest at once, and comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.overload.bench import LOAD_CORE, SERVER_CORE, Seconds, Seen, on_core, overload
+from tests.proof.goals import is_whole, seconds, size
+from tests.proof.ledger import record
+from tests.router.fake_api import FakeApi
+from tests.router.processes import backend, routes, routing
+from tests.serving import models
+from tests.serving.bucket import Bucket
+from tests.serving.processes import serving
+
+GOAL = "overload"
+pytestmark = pytest.mark.timeout(seconds(GOAL))
+
+PRODUCTS = 5  # some 8 ms of a core for an answer: refusing nine for each must not cost more than that
+LENGTHS = Seconds(peak=6, overload=15, after=8) if is_whole() else Seconds(peak=2, overload=4, after=6)
+# A sample shares its two cores with other tests, and a second between peak and overload may be a bad one.
+LEAST_KEPT, LONGEST_RECOVERY = (0.8, 5.0) if is_whole() else (0.4, LENGTHS.after - 1)
+SOON_REFUSED = 0.1 if is_whole() else 1.0  # seconds for half of all refusals; figures say how soon it was
+MOST_GROWN = 128 * 2**20
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    with on_core(LOAD_CORE):
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield Bucket(f"http://{host}:{port}").create()
+    finally:
+        server.stop()
+
+
+def test_ten_times_the_capacity(bucket: Bucket, tmp_path: Path) -> None:
+    settings = bucket.settings(bucket.put_model(models.slow(PRODUCTS)), variant="fraud-v-busy")
+    seen: list[Seen] = []
+    with ExitStack() as stack:
+        with on_core(SERVER_CORE):
+            served = stack.enter_context(serving(settings, tmp_path))
+        api = FakeApi()
+        stack.callback(api.close)
+        with on_core(LOAD_CORE):
+            router = stack.enter_context(routing(api, tmp_path / "router", routes(1, backend("v", served.port, 100))))
+        ways = (("through the router", router.port), ("directly", served.port))
+        for number in range(size(GOAL)):
+            way, port = ways[number % len(ways)]
+            seen.append(overload(way, port, [served.process.pid], tmp_path / "load", LENGTHS))
+            print(seen[-1].line())
+    bad = [(one.line(), wrong) for one in seen if (wrong := complaints(one))]
+    record(GOAL, runs=len(seen), bad=len(bad), figure="; ".join(one.line() for one in seen))
+    assert bad == []
+
+
+def complaints(seen: Seen) -> list[str]:
+    """What a run shows that must not be."""
+    half = sorted(shot.seconds for shot in seen.refusals)[len(seen.refusals) // 2] if seen.refusals else float("inf")
+    checks = {
+        "goodput": seen.kept >= LEAST_KEPT,
+        "lost requests": not seen.lost,
+        "refused late": half <= SOON_REFUSED,
+        "recovery": seen.recovery <= LONGEST_RECOVERY,
+        "memory": seen.grown <= MOST_GROWN,
+    }
+    return [name for name, held in checks.items() if not held]
