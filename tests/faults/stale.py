@@ -165,6 +165,7 @@ async def _freeze(one: Lane, case: Case) -> None:
     """Start with a watch that stands still, and let it go after a while."""
     one.proxy.watches.hold(case.kind)
     await one.start_operator()
+    await _told_of(one, "held")
     await asyncio.sleep(case.seconds)  # the length of the trouble, not a wait for something
     one.proxy.watches.release(case.kind)
 
@@ -182,10 +183,20 @@ async def _restart_on_old_lists(one: Lane, case: Case) -> None:
     for kind in WATCHED:
         one.proxy.watches.hold(kind)
     await one.restart_operator()
+    await _told_of(one, "old")
     await asyncio.sleep(case.seconds)  # the length of the trouble, not a wait for something
     one.proxy.memory.old = lambda call: False
     for kind in WATCHED:
         one.proxy.watches.release(kind)
+
+
+async def _told_of(one: Lane, fault: str) -> None:
+    """Wait for the first fault of this name; a watch without events has a bookmark within a minute or so."""
+
+    async def told() -> bool:
+        return any(entry.fault == fault for entry in one.proxy.journal.entries)
+
+    await soon(f"the first fault of the name {fault}", told, PATH_SECONDS)
 
 
 def _is_of_the_ears(call: Call) -> bool:
