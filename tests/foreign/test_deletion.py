@@ -21,7 +21,7 @@ from tests.faults import oracles
 from tests.faults.lane import NAMESPACES, Lane, lane, soon
 from tests.faults.objects import manifests
 from tests.faults.state import objects_of
-from tests.foreign.ground import SLOW, Ground, bed, ground, types_of
+from tests.foreign.ground import SLOW, Ground, bed, types_of
 from tests.proof.goals import is_whole, seconds, size
 from tests.proof.ledger import record
 from tests.rooms import data_objects as data
@@ -41,13 +41,20 @@ SAMPLE_LIMIT_SECONDS = 240.0  # in a sample other tests run beside this one
 PAGE = Path("docs/how-to/uninstall.md")
 OURS = frozenset(room.kind.kind for room in ROOMS)
 GOLDEN = 13  # objects of our kinds at the end of the golden path
+Thing = tuple[str, str, str]  # type, namespace, name
 NOISE = frozenset({"events"})  # an hour ends them
 
 
-async def test_a_namespace_goes_with_everything_in_it(tmp_path: Path) -> None:
-    with ground(f"deletion-{os.getpid()}", tmp_path, _limit()) as place:
+async def test_namespaces_and_installations_go_without_a_trace(tmp_path: Path) -> None:
+    with bed(f"deletion-{os.getpid()}") as (cluster, holds):
+        before = await _at_rest(cluster)
+        helm(cluster, "install", "plumbline", str(CHART), "--namespace", NAMESPACE, "--create-namespace")
+        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        place = Ground(cluster, tmp_path, holds, _limit())
         wrong = await asyncio.gather(*(_namespace(place, operator) for operator in ("running", "absent")))
+        left = await _uninstall(place, before)
     assert [line for lines in wrong for line in lines] == []
+    assert left == []
 
 
 async def _namespace(place: Ground, operator: str) -> list[str]:
@@ -67,26 +74,23 @@ async def _namespace(place: Ground, operator: str) -> list[str]:
     return wrong
 
 
-async def test_an_uninstallation_leaves_nothing(tmp_path: Path) -> None:
-    with bed(f"uninstall-{os.getpid()}") as (cluster, holds):
-        before = await _at_rest(cluster)
-        helm(cluster, "install", "plumbline", str(CHART), "--namespace", NAMESPACE, "--create-namespace")
-        cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        namespace, folder = Ground(cluster, tmp_path, holds, _limit()).place("uninstall")
-        async with lane(cluster, namespace, folder, PLUMBLINE_LEASE_NAMESPACE=NAMESPACE) as one:
-            await one.start_operator()
-            await soon("the golden path ends", one.has_ended, 180)
-            made = len(await asyncio.to_thread(everything, cluster)) - len(before)
-            await one.end_operator()
-            for command in blocks(PAGE, "bash")[2].splitlines():
-                await asyncio.to_thread(run, cluster, command)
-        after = await _at_rest(cluster)
+async def _uninstall(place: Ground, before: list[Thing]) -> list[Thing]:
+    """Use the installation once more and remove it; what is left."""
+    namespace, folder = place.place("uninstall")
+    async with lane(place.cluster, namespace, folder, PLUMBLINE_LEASE_NAMESPACE=NAMESPACE) as one:
+        await one.start_operator()
+        await soon("the golden path ends", one.has_ended, 180)
+        made = len(await asyncio.to_thread(everything, place.cluster)) - len(before)
+        await one.end_operator()
+        for command in blocks(PAGE, "bash")[2].splitlines():
+            await asyncio.to_thread(run, place.cluster, command)
+    after = await _at_rest(place.cluster)
     own = {("Namespace.v1", "<none>", namespace)}  # of the users, with what Kubernetes puts into every namespace
     own |= {("ConfigMap.v1", namespace, "kube-root-ca.crt"), ("ServiceAccount.v1", namespace, "default")}
     left = [thing for thing in after if thing not in before and thing not in own]
     record(GOAL, runs=1, bad=len(left), figure=f"installed and used {made} objects, uninstalled: {len(left)} are left")
     assert made > 50
-    assert left == []
+    return left
 
 
 async def _users(one: Lane, more: int) -> None:
@@ -143,9 +147,6 @@ def run(cluster: Cluster, command: str) -> None:
     environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "PATH": path}
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, timeout=180)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-
-
-Thing = tuple[str, str, str]  # type, namespace, name
 
 
 def everything(cluster: Cluster) -> list[Thing]:
