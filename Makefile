@@ -5,7 +5,7 @@ RUN := uv run --frozen
 UV_VERSION := 0.13.9
 SOURCES := operator/src serving-image/src tests
 
-.PHONY: help check test unit generate verify room golden demo demo-down docs images bench-serving proof uv sync
+.PHONY: help check test unit generate verify room golden demo demo-down docs images bench-serving bench-routing proof uv sync
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -55,6 +55,9 @@ proof: sync ## every fault, bad input and load of tests/proof/goals.toml, whole,
 
 bench-serving: sync ## the speed of serving beside KServe and MLServer, as ratios with spread
 	$(PY) -m benchmarks.serving
+
+bench-routing: sync ## what a request through the router costs more than one without it, as ratios with spread
+	$(PY) -m benchmarks.routing
 
 sync: uv
 	@uv sync --frozen --quiet
