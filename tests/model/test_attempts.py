@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from plumbline_contract.report import Outcome, Report
 from plumbline_operator.model.attempts import SeenJob, Stage, Turn, WorkStatus, known, take_turn
+from plumbline_operator.model.jobs import Fault, Phase
 from plumbline_operator.model.meta import REQUESTED_AT, Manifest, Meta
 from plumbline_operator.rooms.connection.api import Reason
 from tests.support.worlds import NOW
@@ -168,3 +169,12 @@ def test_the_job_of_a_deleted_namesake_answers_nothing_and_goes() -> None:
     one = turn(after(first), (seen,))
     assert (one.stage, one.report) == (Stage.WORKING, None)
     assert [gone.uid for gone in one.leftovers] == [f"uid-{first.job}"]
+
+
+def test_a_suspended_job_is_told_with_what_to_do() -> None:
+    first = turn()
+    job = live(first.job) | {"spec": {"suspend": True}}
+    sight = turn(after(first), (SeenJob(job),)).sight
+    assert (sight.phase, sight.reason) == (Phase.PENDING, Fault.UNSCHEDULABLE)
+    assert f"Job {first.job} is suspended" in sight.message
+    assert f"kubectl edit job {first.job}" in sight.message

@@ -236,6 +236,8 @@ def _sight(jobs: Sequence[SeenJob], name: str, now: datetime) -> JobSight:
     if seen is None:
         return JobSight(Phase.ABSENT)
     sight = look(seen.job, seen.pods)
+    if seen.job.get("spec", {}).get("suspend") and sight.phase in (Phase.PENDING, Phase.RUNNING):
+        return replace(sight, phase=Phase.PENDING, reason=Fault.UNSCHEDULABLE, message=_suspended(name))
     started = seen.job.get("status", {}).get("startTime")  # set as soon as the Job controller has looked at it
     if sight.phase is not Phase.PENDING or seen.pods or not started:
         return sight
@@ -246,6 +248,13 @@ def _sight(jobs: Sequence[SeenJob], name: str, now: datetime) -> JobSight:
         f"Security. The Job controller says which: kubectl describe job {name}."
     )
     return replace(sight, reason=Common.REFUSED, message=text)
+
+
+def _suspended(name: str) -> str:
+    return (
+        f"Job {name} is suspended, and its deadline does not run. A queue such as Kueue resumes it when there is room. "
+        f"If somebody else suspended it, set its spec.suspend to false: kubectl edit job {name}."
+    )
 
 
 def _never_started(sight: JobSight, memory: WorkStatus) -> JobSight:
