@@ -104,9 +104,14 @@ class Chain:
             await self._remove(self.kind, name)
 
     async def _good(self, good: Spec, name: str) -> float:
-        answer = await self.users.replace(self.changes.subject.kind.ref, name, good)
+        answer = await self._write(name, good)
         assert answer.taken, f"the good spec was refused: {answer.message}"
         return await ready(self.users, self.kind, name, self.limits.ready)
+
+    async def _write(self, name: str, spec: Spec) -> Answer:
+        """Every second chain's user applies on the server, the others replace."""
+        write = self.users.apply if self.number % 2 else self.users.replace
+        return await write(self.changes.subject.kind.ref, name, spec)
 
     async def _step(self, step: int) -> None:
         frozen = self.changes.subject.frozen
@@ -115,8 +120,7 @@ class Chain:
         if change.sort is Sort.FROZEN:
             name = self._object
         name = change.name or name
-        write = self.users.apply if (self.number + step) % 2 else self.users.replace
-        answer = await write(self.changes.subject.kind.ref, name, change.spec)
+        answer = await self._write(name, change.spec)
         if answer.taken:
             await self._judge_state(step, change, name)
         else:

@@ -49,9 +49,10 @@ def standing(raw: Manifest | None) -> Standing:
 def names_field(change: Change, message: str) -> bool:
     """Whether a refusal says which field is wrong.
 
-    A path below the spec does. `spec` alone does when the rule is about all of it, and its words name the field.
+    A path below the spec does. `spec` alone does when nothing of it may change, or when the rule is about all of it
+    and its words name the field.
     """
-    if BELOW.search(message):
+    if BELOW.search(message) or (change.sort is Sort.FROZEN and WHOLE.search(message)):
         return True
     top = re.split(r"[.\[]", change.way.removeprefix("spec").lstrip("."))[0]
     return bool(WHOLE.search(message)) and top in message

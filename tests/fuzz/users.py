@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from plumbline_operator.kube.http import path_of
+from plumbline_operator.kube.wire import as_yaml
 from plumbline_operator.model.meta import Manifest, Ref
 from tests.support.faultproxy import Upstream
 
@@ -62,7 +63,8 @@ class Users:
         """`kubectl apply --server-side`."""
         body = self._object(ref, name, spec)
         path = path_of(ref, self.namespace, name)
-        return await self._until_said(lambda: self._ask("PATCH", path, body, STRICT | {"force": "true"}, APPLY))
+        query = STRICT | {"force": "true"}
+        return await self._until_said(lambda: self._ask("PATCH", path, as_yaml(body), query, APPLY))
 
     async def replace(self, ref: Ref, name: str, spec: Any) -> Answer:
         """`kubectl replace`, or `create` when there is no such object."""
@@ -71,15 +73,16 @@ class Users:
             live = await self.read(ref, name)
             body = self._object(ref, name, spec)
             if live is None:
-                return await self._ask("POST", path_of(ref, self.namespace), body, STRICT)
+                return await self._ask("POST", path_of(ref, self.namespace), json.dumps(body), STRICT)
             body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
-            return await self._ask("PUT", path_of(ref, self.namespace, name), body, STRICT)
+            return await self._ask("PUT", path_of(ref, self.namespace, name), json.dumps(body), STRICT)
 
         return await self._until_said(once)
 
     async def remove(self, ref: Ref, name: str) -> None:
         """Delete an object, its children after it."""
-        await self._ask("DELETE", path_of(ref, self.namespace, name), {"propagationPolicy": "Background"})
+        options = {"propagationPolicy": "Background"}
+        await self._ask("DELETE", path_of(ref, self.namespace, name), json.dumps(options))
 
     def _object(self, ref: Ref, name: str, spec: Any) -> Manifest:
         meta: Manifest = {"name": name, "namespace": self.namespace}
@@ -98,11 +101,10 @@ class Users:
         self,
         method: str,
         path: str,
-        body: Manifest | None = None,
+        data: str | bytes | None = None,
         query: dict[str, str] | None = None,
         kind: str = "application/json",
     ) -> Answer:
-        data = None if body is None else json.dumps(body)
         async with (
             asyncio.timeout(SECONDS),
             self._session.request(method, path, data=data, params=query, headers={"Content-Type": kind}) as answer,
