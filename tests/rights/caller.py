@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -53,7 +54,10 @@ class Caller:
 
     def acting_as(self, name: str, *groups: str, extra: Mapping[str, str] | None = None) -> Caller:
         """The same credentials, impersonating somebody. One group at most: a header can be given once."""
-        found = {"Impersonate-User": name, **{f"{EXTRA}{key}": value for key, value in (extra or {}).items()}}
+        found = {
+            "Impersonate-User": name,
+            **{f"{EXTRA}{quote(key, safe='')}": value for key, value in (extra or {}).items()},
+        }
         for group in groups:
             found["Impersonate-Group"] = group
         return Caller(self.session, self.server, found)

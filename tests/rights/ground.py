@@ -29,6 +29,7 @@ from tests.support.render import documents
 
 ACCOUNT = f"system:serviceaccount:{SYSTEM}:plumbline"
 POLL_SECONDS = 0.25
+STOP_SECONDS = 40.0
 
 
 class Late(AssertionError):
@@ -79,7 +80,7 @@ def install(cluster: Cluster, *arguments: str, namespaces: tuple[str, ...] = ())
 
 @asynccontextmanager
 async def operator(cluster: Cluster, folder: Path, **settings: str) -> AsyncIterator[Operator]:
-    """The operator's process with the chart's ServiceAccount; killed at the end. `settings`: PLUMBLINE_*."""
+    """The operator's process with the chart's ServiceAccount, ended in order. `settings`: PLUMBLINE_*."""
     kubeconfig = await asyncio.to_thread(cluster.service_account_kubeconfig, SYSTEM, "plumbline")
     images = {f"PLUMBLINE_{one}_IMAGE": f"plumbline/{one.lower()}:test" for one in ("JOBS", "SERVING", "ROUTER")}
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PLUMBLINE_", "KUBERNETES_"))}
@@ -101,9 +102,19 @@ async def operator(cluster: Cluster, folder: Path, **settings: str) -> AsyncIter
     try:
         yield Operator(process, log)
     finally:
-        if process.returncode is None:
+        await end(process)
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Stop a process, so that it gives its Lease up; kill it when it does not."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
             process.kill()
-        await process.wait()
+    await process.wait()
 
 
 def careful(kubeconfig: Path) -> Play:

@@ -29,6 +29,7 @@ GOAL = "four-eyes"
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(seconds(GOAL))]
 
 WAITING, RACED = "waits", ("raced-0", "raced-1", "raced-2", "raced-3")
+UNAPPROVED = (("False", "AwaitingApproval"), ("False", "ApprovalExpired"))
 SEED = 20261124
 PATH_SECONDS = 120.0
 REACTION = timedelta(seconds=2 if is_whole() else 10)  # from an answer of the API server to what follows from it
@@ -102,7 +103,7 @@ async def effects(people: Cast, turn: str) -> list[str]:
     """Whether the version that waits was approved or served at any moment."""
     name, manifest = people.version["metadata"]["name"], people.version["spec"]["manifest"]
     live = await people.admin.look(KINDS["ModelVersion"], TEAM, name)
-    bad = [] if ready_of(live) == ("False", "AwaitingApproval") else [f"{turn}: {name} is {ready_of(live)}"]
+    bad = [] if ready_of(live) in UNAPPROVED else [f"{turn}: {name} is {ready_of(live)}"]
     bad += [] if live["spec"] == people.version["spec"] else [f"{turn}: the spec of {name} was changed"]
     lines = await asyncio.to_thread(audit, people.cluster, ACCOUNT)
     bad += [f"{turn}: {one.deployment} gave traffic to {name}" for one in moves(lines, {name: manifest})]
