@@ -23,7 +23,7 @@ from tests.proof.goals import is_whole
 
 MARK = "stranger.example.com/was-here"  # a label and an annotation
 HOLD = "stranger.example.com/hold"  # a finalizer
-HELD_SECONDS = 3.0 if is_whole() else 1.0  # how long a stranger's finalizer is watched to be left alone
+HELD_SECONDS = 2.0 if is_whole() else 1.0  # how long a stranger's finalizer is watched to be left alone
 CONFLICTS = 5  # tries to be faster than whoever else writes to the object
 # These the API server lets nobody write without the version that was read.
 VERSIONED = OUR_KINDS | {"PodDisruptionBudget"}
@@ -220,7 +220,7 @@ def _plain(path: Path, value: Any) -> Any:
         except ValueError:
             return value
     if path == ("spec", "replicas") and value is not None:
-        return RANGE["replicas"]["min"] <= value <= RANGE["replicas"]["max"]  # type: ignore[index]
+        return RANGE["replicas"]["min"] <= value <= RANGE["replicas"]["max"]
     return value
 
 

@@ -34,7 +34,10 @@ TRAIN = "train"  # what the Job is labelled with whose last step is `collect`
 SECOND = "delays-2"
 REACH_SECONDS = 120.0
 QUIET_SECONDS = 1.5
-RANGE = {"replicas": {"min": 2, "max": 3}, "routerReplicas": 2}  # so that there are autoscalers and budgets
+RANGE: dict[str, Any] = {
+    "replicas": {"min": 2, "max": 3},
+    "routerReplicas": 2,
+}  # so that there are autoscalers and budgets
 MADE_BY_OTHERS = frozenset({"events", "pods", "replicasets", "endpointslices", "endpoints"})
 
 

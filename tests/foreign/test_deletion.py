@@ -133,7 +133,7 @@ async def _delete_namespace(place: Ground, one: Lane) -> tuple[float, list[str]]
     space: Any = True
     while space is not None and time.monotonic() - started < place.limit:
         await asyncio.sleep(0.5)
-        space = await one.kube.get(NAMESPACES, None, one.namespace)  # type: ignore[arg-type]
+        space = await one.kube.get(NAMESPACES, "", one.namespace)
     if space is None:
         return time.monotonic() - started, []
     left = await objects_of(one.kube, one.namespace)

@@ -161,7 +161,7 @@ def told(case: Case, lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_bad_input_is_refused_with_words_and_nothing_is_kept(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = {}
+    wrong: dict[str, str] = {}
     for number, case in enumerate(CASES):
         text = told(case, fresh(lake, number), tmp_path / str(number), monkeypatch)
         wrong |= {case.name: text} if text else {}
