@@ -1,0 +1,118 @@
+"""Traffic on a real node: nothing fails, a pin is fast, a share is what was asked, a shadow harms nobody."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.load import Load, failures, quantile
+from tests.proof.goals import seconds, size
+from tests.proof.ledger import record
+from tests.traffic_node.node import no_bucket
+from tests.traffic_node.pins import pin_seconds
+from tests.traffic_node.scene import Scene
+from tests.traffic_node.shadows import PORT, WAYS, Probe, middle
+from tests.traffic_node.shares import share_of_a_step
+from tests.traffic_node.storm import Storm
+
+pytestmark = [pytest.mark.bed_b, pytest.mark.timeout(seconds("traffic"))]
+
+RATE = 300.0  # requests per second, or half of what the machine carries
+PROBING_RATE, PROBING_SECONDS = 2000.0, 3.0
+MINUTES = 10
+SEED = 11
+PIN_LIMIT_SECONDS = 2.0
+SHARES = (5, 25, 50)
+SHARE_REQUESTS = 10_000
+SHADOW_RATE, SHADOW_SECONDS, SHADOW_LIMIT = 100.0, 6.0, 1.05
+
+
+def sustainable(scene: Scene, folder: Path) -> float:
+    """300 requests per second, or half of what was answered when far too many were sent for a moment."""
+    shots = Load(folder, scene.port, scene.requests, PROBING_RATE, timeout=2.0).run(PROBING_SECONDS)
+    answered = sum(not shot.failed for shot in shots) / PROBING_SECONDS
+    return min(RATE, answered / 2)
+
+
+def test_no_request_fails_whatever_happens(scene: Scene, tmp_path: Path) -> None:
+    rate = sustainable(scene, tmp_path)
+    with scene.load(tmp_path, rate) as load:
+        quiet = list(load.more(int(20 * rate)).shots())
+        storm = Storm(scene, random.Random(SEED))
+        storm.rage(time.monotonic() + 60 * MINUTES, size("traffic"))
+        shots = load.stop()
+    bad = failures(shots)
+    told = ", ".join(f"{count} x {what}" for what, count in storm.happened.items())
+    figure = (
+        f"{len(bad)} of {len(shots):,} requests failed at {rate:.0f}/s; p99 "
+        f"{1e3 * quantile(quiet, 0.99):.0f} ms before, {1e3 * quantile(shots, 0.99):.0f} ms over all; {told}"
+    )
+    record("traffic", runs=storm.happened.total(), bad=min(len(bad), storm.happened.total()), figure=figure, seed="11")
+    assert bad == []
+
+
+def test_a_pin_is_in_force_within_two_seconds_also_without_the_bucket(scene: Scene, tmp_path: Path) -> None:
+    if scene.status()["stable"]["version"] != scene.new:
+        with scene.load(tmp_path, 100):
+            scene.ask(scene.new)
+            scene.until_stable(scene.new, 240)
+    rate, count = 50.0, size("pin")
+    taken: list[float] = []
+
+    def pins(load: Load, numbers: range) -> None:
+        for number in numbers:
+            version = scene.old if number % 2 == 0 else scene.new
+            taken.append(pin_seconds(scene, load, f"pin-{number:04d}", version, rate))
+
+    with scene.load(tmp_path, rate) as load:
+        pins(load, range(count // 2))
+        with no_bucket(scene.cluster):
+            pins(load, range(count // 2, count))
+        bad = failures(load.stop())
+    scene.unpin(*(f"pin-{number:04d}" for number in range(count)))
+    slow = [one for one in taken if one > PIN_LIMIT_SECONDS]
+    ordered = sorted(taken)
+    p99 = ordered[min(count - 1, int(0.99 * count))]
+    without = max(taken[count // 2 :])
+    figure = (
+        f"p50 {statistics.median(taken):.2f} s, p99 {p99:.2f} s; the slowest without the bucket {without:.2f} s; "
+        f"no Prometheus anywhere; {len(bad)} requests failed"
+    )
+    record("pin", runs=count, bad=len(slow) + len(bad), figure=figure)
+    assert bad == []
+    assert p99 <= PIN_LIMIT_SECONDS
+
+
+def test_the_share_is_what_was_asked(scene: Scene, tmp_path: Path) -> None:
+    rate = sustainable(scene, tmp_path)
+    seen = share_of_a_step(scene, tmp_path, rate, SHARES, SHARE_REQUESTS)
+    figure = "; ".join(
+        f"asked {one.asked} %: {one.share:.2f} % of {one.requests:,} answers, the routers say {one.told:.2f} %"
+        for one in seen
+    )
+    off = [one for one in seen if abs(one.share - one.asked) > 1.0 or abs(one.told - one.asked) > 1.0]
+    record("share", runs=len(seen), bad=len(off), figure=figure)
+    assert [one.asked for one in seen] == list(SHARES)
+    assert all(one.requests >= SHARE_REQUESTS for one in seen)
+    assert off == []
+
+
+def test_a_shadow_that_misbehaves_slows_nobody(scene: Scene, tmp_path: Path) -> None:
+    probe = Probe(scene)
+    probe.start()
+    each = size("shadow") // len(WAYS)
+    with Load(tmp_path, PORT, scene.requests, SHADOW_RATE) as load:
+        for way in WAYS:
+            probe.compare(load, way, each, SHADOW_SECONDS)
+        bad = failures(load.stop())
+    sent, dropped = (counts.get("shadow", 0) for counts in (probe.measured().mirrored, probe.measured().mirror_dropped))
+    harmed = [way for way, ratios in probe.pairs.items() if statistics.median(ratios) >= SHADOW_LIMIT]
+    told = "; ".join(f"{way}: p99 {middle(ratios)}" for way, ratios in probe.pairs.items())
+    figure = f"{told}; {sent:,} copies sent, {dropped:,} dropped, {len(bad)} requests failed"
+    record("shadow", runs=sum(map(len, probe.pairs.values())), bad=len(harmed) + len(bad), figure=figure)
+    assert bad == []
+    assert harmed == []
