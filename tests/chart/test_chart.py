@@ -124,6 +124,15 @@ def test_every_policy_is_bound_and_denies(rendered: list[Document]) -> None:
     assert all(p["spec"]["failurePolicy"] == "Fail" for p in of_kind(rendered, "ValidatingAdmissionPolicy"))
 
 
+def test_credential_ids_are_asked_for_unless_the_cluster_gives_none(rendered: list[Document]) -> None:
+    def asking(found: list[Document]) -> set[str]:
+        policies = of_kind(found, "ValidatingAdmissionPolicy")
+        return {p["metadata"]["name"] for p in policies if "credential-id" in str(p["spec"]["validations"])}
+
+    assert asking(rendered) == {"plumbline-author", "plumbline-approver", "plumbline-denial"}
+    assert asking(documents("--set=admission.refuseImpersonation=false")) == set()
+
+
 def test_a_digest_wins_over_a_tag() -> None:
     digest = "sha256:" + "a" * 64
     pod = of_kind(documents(f"--set=images.operator.digest={digest}"), "Deployment")[0]["spec"]["template"]["spec"]

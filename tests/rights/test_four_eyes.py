@@ -32,7 +32,7 @@ WAITING, RACED = "waits", ("raced-0", "raced-1", "raced-2", "raced-3")
 UNAPPROVED = (("False", "AwaitingApproval"), ("False", "ApprovalExpired"))
 SEED = 20261124
 PATH_SECONDS = 120.0
-REACTION = timedelta(seconds=2 if is_whole() else 10)  # from an answer of the API server to what follows from it
+REACTION = timedelta(seconds=5 if is_whole() else 10)  # from an answer of the API server to what follows from it
 
 
 async def test_nobody_gets_around_a_second_pair_of_eyes(tmp_path: Path) -> None:
