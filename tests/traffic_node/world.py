@@ -1,4 +1,4 @@
-"""A small world on a Bed B: the chart, three tiny models that people approved, and a deployment that serves one of them.
+"""A small world on a Bed B: the chart, three tiny models that people approved, and a deployment that serves one.
 
 Models are registered as a training run registers them; everything from the evaluation on is the product's own doing.
 """
