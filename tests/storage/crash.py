@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from plumbline_contract.report import Outcome, Report
 from tests.jobs.lake import PREFIX, Lake
 from tests.storage.ground import Ground, tree
 from tests.storage.jobs import KILLED, Ended, environment, process
+from tests.storage.worker import Worker, working
 from tests.storage.works import Work
 from tests.support.s3proxy import Crash, Visitor
 
@@ -52,42 +53,45 @@ class Result:
         return f"{self.case.work.name}: killed {crash.side} write {crash.number} ({self.bucket}): {self.complaints}"
 
 
-async def writes_of(ground: Ground, work: Work) -> int:
+async def writes_of(ground: Ground, work: Work, worker: Worker) -> int:
     """How many numbered writes an undisturbed Job makes."""
     lake = ground.lake(work)
-    ended = await attempt(ground, lake, work, 1)
+    ended = await second(ground, lake, work, worker)
     assert ended.code == 0, ended.output
     assert ground.complaints(lake) == ()
     return len(ground.proxy.journal.writes(lake.name))
 
 
-async def attempt(ground: Ground, lake: Lake, work: Work, number: int) -> Ended:
-    """One attempt's process, from its start to its end."""
-    visitor = ground.proxy.visitors.setdefault(lake.name, Visitor())
-    root = ground.root(lake, work, number)
-    variables = environment(work.order(lake, ground.estate, number), root)
+async def first(ground: Ground, lake: Lake, case: Case) -> Ended:
+    """The first attempt: a process of its own, killed where the case says."""
+    visitor = Visitor(crash=case.crash)
+    ground.proxy.visitors[lake.name] = visitor
 
-    def started(kill: object) -> None:
-        assert callable(kill)
+    def started(kill: Callable[[], None]) -> None:
         visitor.kill = kill
 
+    variables = environment(case.work.order(lake, ground.estate, 1), ground.root(lake, case.work, 1))
     return await asyncio.wait_for(process(variables, started), LIMIT_SECONDS)
 
 
-async def killed_and_run_again(ground: Ground, case: Case, wanted: dict[str, End]) -> Result:
+async def second(ground: Ground, lake: Lake, work: Work, worker: Worker) -> Ended:
+    """The operator's next attempt, which nothing disturbs."""
+    return await worker.job(environment(work.order(lake, ground.estate, 2), ground.root(lake, work, 2)), LIMIT_SECONDS)
+
+
+async def killed_and_run_again(ground: Ground, case: Case, worker: Worker, wanted: dict[str, End]) -> Result:
     """One case: the first attempt is killed, the second is left alone."""
     began = time.monotonic()
     lake = ground.lake(case.work)
-    ground.proxy.visitors[lake.name] = Visitor(crash=case.crash)
-    first = await attempt(ground, lake, case.work, 1)
-    complaints = [f"not killed, but ended with {first.code}"] if first.code != KILLED else []
+    killed = await first(ground, lake, case)
+    complaints = [f"not killed, but ended with {killed.code}"] if killed.code != KILLED else []
     complaints += [f"after the kill: {one}" for one in ground.complaints(lake)]
-    key = _hash_key(ground, lake)
-    second = await attempt(ground, lake, case.work, 2)
+    key = _hash_key(lake)
+    ended = await second(ground, lake, case.work, worker)
     complaints += [f"at the end: {one}" for one in ground.complaints(lake)]
-    if key and key != _hash_key(ground, lake):
+    if key and key != _hash_key(lake):
         complaints.append("the hash key was replaced")
-    complaints += _differences(end_of(ground, lake, second), await _reference(ground, lake, case.work, wanted))
+    complaints += _differences(end_of(ground, lake, ended), await _reference(ground, lake, case.work, worker, wanted))
     left = sorted((ground.folder / lake.name / "a2" / "tmp").iterdir())
     complaints += [f"left behind: {one.name}" for one in left]
     return Result(case, lake.name, time.monotonic() - began, tuple(complaints))
@@ -107,27 +111,27 @@ def _end(report: Report, files: Path) -> End:
     )
 
 
-async def _reference(ground: Ground, lake: Lake, work: Work, wanted: dict[str, End]) -> End:
+async def _reference(ground: Ground, lake: Lake, work: Work, worker: Worker, wanted: dict[str, End]) -> End:
     """The result of an undisturbed second attempt: with the same hash key, where the Job made one."""
     if work.makes_key:
-        return await undisturbed(ground, work, {hash_key(PREFIX): _hash_key(ground, lake)})
+        return await undisturbed(ground, work, worker, {hash_key(PREFIX): _hash_key(lake)})
     if work.name not in wanted:
-        wanted[work.name] = await undisturbed(ground, work, {})
+        wanted[work.name] = await undisturbed(ground, work, worker, {})
     return wanted[work.name]
 
 
-async def undisturbed(ground: Ground, work: Work, given: dict[str, bytes]) -> End:
+async def undisturbed(ground: Ground, work: Work, worker: Worker, given: dict[str, bytes]) -> End:
     """The result of a second attempt in a bucket where nothing happened; `given`: objects to put into it first."""
     lake = ground.lake(work)
     for key, data in given.items():
         lake.write(key, data)
-    ended = await attempt(ground, lake, work, 2)
+    ended = await second(ground, lake, work, worker)
     found = end_of(ground, lake, ended)
     assert found is not None, ended.output
     return found
 
 
-def _hash_key(ground: Ground, lake: Lake) -> bytes:
+def _hash_key(lake: Lake) -> bytes:
     return lake.objects().get(hash_key(PREFIX), b"")
 
 
@@ -139,10 +143,13 @@ def _differences(found: End | None, wanted: End) -> list[str]:
 
 async def run_all(ground: Ground, cases: Sequence[Case], lanes: int) -> list[Result]:
     """The results of all cases, so many at a time."""
-    room, wanted = asyncio.Semaphore(lanes), dict[str, End]()
+    queue, wanted = list(reversed(cases)), dict[str, End]()
+    results: list[Result] = []
 
-    async def one(case: Case) -> Result:
-        async with room:
-            return await killed_and_run_again(ground, case, wanted)
+    async def lane() -> None:
+        async with working() as worker:
+            while queue:
+                results.append(await killed_and_run_again(ground, queue.pop(), worker, wanted))
 
-    return list(await asyncio.gather(*(one(case) for case in cases)))
+    await asyncio.gather(*(lane() for _ in range(lanes)))
+    return results

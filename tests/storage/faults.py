@@ -22,7 +22,7 @@ from tests.storage.ground import Ground, tree
 from tests.storage.jobs import Ended, environment, process
 from tests.storage.server import CREDENTIALS
 from tests.storage.weather import Weather
-from tests.storage.worker import Started, Worker
+from tests.storage.worker import Started, Worker, working
 from tests.storage.works import COLLECT, CSV, FETCH, MODEL, PARQUET, Work
 from tests.support.s3proxy import Visitor
 
@@ -98,20 +98,17 @@ class Trial:
         seen: list[Seen] = []
 
         async def lane() -> None:
-            worker = Worker()
-            try:
+            async with working() as worker:
                 while queue:
                     seen.append(await self._run(queue.pop(), worker))
-            finally:
-                await worker.stop()
 
-        await self._references()
+        async with working() as worker:
+            await self._references(worker)
         await asyncio.gather(*(lane() for _ in range(lanes)))
         return seen
 
-    async def _references(self) -> None:
+    async def _references(self, worker: Worker) -> None:
         """What each Job answers when nothing is wrong."""
-        worker = Worker()
         for work in (CSV, PARQUET, COLLECT, FETCH):
             lake = self.ground.lake(work)
             root = self.ground.root(lake, work, 1)
@@ -119,7 +116,6 @@ class Trial:
             assert ended.code == 0, ended.output
             assert ended.report is not None
             self.wanted[work.name] = (ended.report, tree(root / "in"))
-        await worker.stop()
 
     async def _run(self, plan: Plan, worker: Worker) -> Seen:
         began = time.monotonic()

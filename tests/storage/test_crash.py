@@ -10,6 +10,7 @@ from tests.proof.goals import is_whole, seconds
 from tests.proof.ledger import record
 from tests.storage.crash import Case, run_all, writes_of
 from tests.storage.ground import ground
+from tests.storage.worker import working
 from tests.storage.works import COLLECT, EVALUATE, FIRST, WRITING
 from tests.support.s3proxy import Crash
 
@@ -30,7 +31,8 @@ async def test_a_killed_job_leaves_nothing_half_and_the_next_attempt_ends_as_if_
 ) -> None:
     async with ground(tmp_path) as place:
         if is_whole():
-            numbers = {work.name: await writes_of(place, work) for work in WRITING}
+            async with working() as worker:
+                numbers = {work.name: await writes_of(place, work, worker) for work in WRITING}
             sides = ("before", "after")
             cases = [
                 Case(work, Crash(number, side))

@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
@@ -112,6 +113,16 @@ class Worker:
             self._running.kill()
             await self._running.wait()
             self._running = None
+
+
+@asynccontextmanager
+async def working() -> AsyncIterator[Worker]:
+    """A worker, ended afterwards."""
+    worker = Worker()
+    try:
+        yield worker
+    finally:
+        await worker.stop()
 
 
 def _answered(order: dict[str, Any]) -> dict[str, Any]:
