@@ -27,6 +27,7 @@ HELD_SECONDS = 2.0 if is_whole() else 1.0  # how long a stranger's finalizer is 
 CONFLICTS = 5  # tries to be faster than whoever else writes to the object
 # These the API server lets nobody write without the version that was read.
 VERSIONED = OUR_KINDS | {"PodDisruptionBudget"}
+NOT_TAKEN = object()
 MOST_WRITES = 3  # to an object whose deletion a stranger holds up, in that time
 
 
@@ -230,23 +231,36 @@ async def _vandalised(stage: Stage, ref: Ref, before: Manifest) -> tuple[Manifes
     assert live is not None, f"{_title(before)} is gone"
     if before["kind"] not in VERSIONED:
         live["metadata"].pop("resourceVersion")
-    changed, paths = live, []
-    for path in editable(before):
-        for value in others(path, value_at(before, path)) if value_at(changed, path) is not None else ():
+    paths = editable(before)
+    values = await asyncio.gather(*(_taken(stage, ref, live, path) for path in paths))
+    changed, done = live, []
+    for path, value in zip(paths, values, strict=True):
+        if value is not NOT_TAKEN and value_at(changed, path) is not None:
             attempt = with_value(changed, path, value)
-            if await _would_take(stage, ref, attempt):
+            if not done or await _complaint(stage, ref, attempt) == "":
                 changed = attempt
-                paths.append(path)
-                break
-    return changed, paths
+                done.append(path)
+    return changed, done
 
 
-async def _would_take(stage: Stage, ref: Ref, attempt: Manifest) -> bool:
+async def _taken(stage: Stage, ref: Ref, live: Manifest, path: Path) -> Any:
+    """Another value for this field that the API server would take; NOT_TAKEN when it takes none."""
+    for value in others(path, value_at(live, path)):
+        complaint = await _complaint(stage, ref, with_value(live, path, value))
+        if complaint == "":
+            return value
+        if "immutable" in complaint:
+            break
+    return NOT_TAKEN
+
+
+async def _complaint(stage: Stage, ref: Ref, attempt: Manifest) -> str:
+    """What the API server would say against it; empty when it would take it."""
     try:
         await stage.stranger.replace(ref, attempt, dry=True)
-    except stranger.Refusal:
-        return False
-    return True
+    except stranger.Refusal as refusal:
+        return str(refusal)
+    return ""
 
 
 async def _without(stage: Stage, ref: Ref, before: Manifest, part: str) -> str:

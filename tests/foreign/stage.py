@@ -73,6 +73,7 @@ class Stage:
         for earlier in PHASES[: PHASES.index(phase)]:
             self.ground.holds.release(self.lane.namespace, earlier)
         if phase == "canary":
+            await self.reach("settled")
             await self._second()
         await soon(f"phase {phase}", lambda: self.is_at(phase), REACH_SECONDS)
 

@@ -5,9 +5,10 @@ What is tried comes from the live objects, so a kind of child that is new tomorr
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,8 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(seconds(GOAL))]
 
 LIMIT_SECONDS = 30.0
 SAMPLE_LIMIT_SECONDS = 120.0  # in a sample other tests run beside this one
-SAMPLE_PHASES = ("evaluate", "settled")
+PATHS = (("verify", "ingest", "collect", "evaluate"), ("drift",), ("settled",), ("canary",))  # phases, side by side
+SAMPLE_PATHS = (("evaluate", "settled"),)
 QUIET_SECONDS = 3.0
 
 Try = tuple[str, Ref, Manifest]
@@ -39,34 +41,44 @@ Try = tuple[str, Ref, Manifest]
 async def test_what_strangers_do_to_children_does_not_last(tmp_path: Path) -> None:
     limit = LIMIT_SECONDS if is_whole() else SAMPLE_LIMIT_SECONDS
     with ground(f"foreign-{os.getpid()}", tmp_path, limit) as place:
-        done, wrong = await _all_phases(place)
+        types = namespaced_types(place)
+        paths = PATHS if is_whole() else SAMPLE_PATHS
+        found = await asyncio.gather(*(_phases(place, types, phases) for phases in paths))
+    done = [one for tried, _ in found for one in tried]
+    wrong = [line for _, lines in found for line in lines]
     print(table(done))
     bad = [f"{one.phase} {one.kind} {one.name} {one.action}: {one.bad}" for one in done if one.bad]
     figure = f"{_kinds(done)}; slowest {max(one.seconds for one in done):.1f} s; {_rows(done)}"
     record(GOAL, runs=len(done), bad=len(bad) + len(wrong), figure=figure)
     assert bad + wrong == []
     if is_whole():
+        assert {one.phase for one in done} == set(PHASES)
         assert {one.kind for one in done} >= {ref.kind for ref in CHILDREN} | MADE
 
 
-async def _all_phases(place: Ground) -> tuple[list[Done], list[str]]:
-    """Everything that was tried, and what else is wrong."""
-    types = namespaced_types(place)
+async def _phases(place: Ground, types: list[Ref], phases: Sequence[str]) -> tuple[list[Done], list[str]]:
+    """Everything that was tried on one path in these phases, and what else is wrong."""
     done: list[Done] = []
     wrong: list[str] = []
-    async with stage(place, "hands", types) as one:
-        for phase in PHASES if is_whole() else SAMPLE_PHASES:
+    async with stage(place, f"hands-{phases[0]}", types) as one:
+        for phase in phases:
             await one.reach(phase)
             before = await settled_state(one)
             for name, ref, obj in await _tries(one, phase):
                 found = await one.stranger.look(ref, obj["metadata"]["name"])
                 live = obj if found is None else found | {"apiVersion": ref.api_version, "kind": ref.kind}
                 done.append(await try_action(one, phase, name, ref, live))
+                await asyncio.to_thread(_note, one.lane.folder / "tried.txt", done[-1])
             one.lane.proxy.journal.changed()  # silence counts from now
             await soon("the phase as it was", partial(one.is_at, phase), place.limit)
             wrong += [f"{phase}: {line}" for line in differences(before, await settled_state(one))[:5]]
             wrong += [f"{phase}: {line}" for line in await _complaints(one)]
     return done, wrong
+
+
+def _note(path: Path, one: Done) -> None:
+    with path.open("a") as lines:
+        lines.write(f"{one.seconds:5.1f} s {one.phase} {one.kind} {one.name} {one.action} {one.note} {one.bad}\n")
 
 
 async def _tries(one: Stage, phase: str) -> list[Try]:
@@ -76,7 +88,7 @@ async def _tries(one: Stage, phase: str) -> list[Try]:
     tries = [(name, ref, obj) for ref, obj, made in pairs for name in actions_on(obj, made=made)]
     if is_whole():
         return tries
-    share = size(GOAL) // len(SAMPLE_PHASES)
+    share = size(GOAL) // sum(len(phases) for phases in SAMPLE_PATHS)
     step = len(tries) / share
     return [tries[int(n * step)] for n in range(share)] if step > 1 else tries
 
