@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from plumbline_contract.base import digest_of
-from plumbline_contract.layout import blob
+from plumbline_contract.layout import blob, join
 from plumbline_contract.manifest import FileEntry, ModelManifest, RunRecord
 from plumbline_contract.routes import UNIT_HEADER
 from plumbline_modelgate import check
@@ -146,7 +146,8 @@ def _registered(cluster: Cluster, name: str, file: bytes, model_uid: str) -> dic
     entry = FileEntry(path="model.onnx", digest=digest, size=len(file))
     found = ModelManifest(files=(entry,), model=digest, inputs=signature.inputs, outputs=signature.outputs, run=run)
     document = found.canonical()
-    _upload(cluster, {blob(PREFIX, digest): file, blob(PREFIX, digest_of(document)): document})
+    place = join(PREFIX, NAMESPACE)
+    _upload(cluster, {blob(place, digest): file, blob(place, digest_of(document)): document})
     version = version_manifest(
         name=name,
         run=name,
