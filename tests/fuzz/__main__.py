@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.fuzz.chain import Limits
 from tests.fuzz.runs import Order, fuzz, unbroken
 from tests.fuzz.subjects import KINDS
 
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="plumbline-fuzz-"))
     print(f"the operator's log: {folder}", flush=True)
     chains = options.chain or range(options.chains)
-    order = Order(options.kind or list(KINDS), options.seed, chains, options.lanes)
+    limits = Limits(Limits().decided * options.patience, Limits().ready * options.patience)
+    order = Order(options.kind or list(KINDS), options.seed, chains, options.lanes, limits=limits)
     outcome = fuzz(f"fuzz-{os.getpid()}", folder, order)
     for line in outcome.complaints:
         print(f"WRONG {line}")
@@ -49,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--chain", type=int, action="append", help="a chain's number; may be repeated")
     parser.add_argument("--chains", type=int, default=50, help="how many of each kind")
     parser.add_argument("--lanes", type=int, default=LANES, help="chains at once")
+    parser.add_argument("--patience", type=float, default=1, help="longer limits, on a machine that does other things")
     parser.add_argument("--show", type=int, default=5, help="refusals without a field to show, per kind")
     return parser
 

@@ -53,7 +53,15 @@ class ResourceAmounts(Model):
                     "rule": "self.requests.all(name, !(name in self.limits) || quantity(string(self.requests[name]))"
                     ".compareTo(quantity(string(self.limits[name]))) <= 0)",
                     "message": "no request may be above its limit",
-                }
+                },
+                {
+                    # Pods with anything else are refused, and that would be told only when the next Job starts.
+                    "rule": "self.requests.all(name, !(name.contains('/') || name.startsWith('hugepages-')) || "
+                    "(name in self.limits && quantity(string(self.requests[name]))"
+                    ".compareTo(quantity(string(self.limits[name]))) == 0))",
+                    "message": "devices and huge pages cannot be overcommitted: their requests must equal their "
+                    "limits, or be left out",
+                },
             ]
         }
     )
