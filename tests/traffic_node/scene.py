@@ -54,7 +54,7 @@ class Scene:
         """Return when this version alone answers and all is well."""
 
         def is_so(raw: Raw) -> bool:
-            serves = raw["status"].get("stable", {}).get("version") == version
+            serves = raw.get("status", {}).get("stable", {}).get("version") == version
             return serves and condition(raw, "Ready").get("status") == "True"
 
         return self.person.until("modeldeployment", self.deployment, f"serving {version}", is_so, seconds)
