@@ -145,6 +145,13 @@ def test_several_routers_are_drained_one_at_a_time() -> None:
     assert (apart["topologyKey"], apart["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
 
 
+def test_an_agent_that_is_begun_again_keeps_its_pod_among_the_services_addresses() -> None:
+    router = pod_of(router_children(ROUTER))["containers"][0]
+    ready, live = router["readinessProbe"], router["livenessProbe"]
+    seconds = ready["periodSeconds"] * ready["failureThreshold"]
+    assert 10 <= seconds < live["periodSeconds"] * live["failureThreshold"]
+
+
 def test_routes_lie_in_one_document_that_reads_back() -> None:
     routes = Routes(generation=3, deployment="late", backends=(Backend(variant="a", host="a.team.svc", weight=100),))
     manifest = routes_map(routes)

@@ -96,13 +96,13 @@ class Storm:
             other = self._other()
             name = self._pin(other)
             time.sleep(self.chance.uniform(0, 0.3))
-            assert sum(kill(pod, AGENT) for pod in self.scene.routers()) >= 1
+            self._kill_agents()
             self._until_pinned(other)
             self.scene.unpin(name)
             time.sleep(self.chance.uniform(0, 0.3))
-            assert sum(kill(pod, AGENT) for pod in self.scene.routers()) >= 1
+            self._kill_agents()
             self.scene.until_stable(self._wanted(), WELL_SECONDS)
-            self._routers_well()
+        self._routers_well()
 
     def kill_the_operator(self) -> None:
         """SIGKILL the operator's process; the deployment is moved once it is back."""
@@ -114,6 +114,10 @@ class Storm:
         with no_api_server(self.scene.cluster):
             time.sleep(OUTAGE_SECONDS)
         self.revert_the_spec()
+
+    def _kill_agents(self) -> None:
+        """All that live; one that was killed a moment ago may still be on its way back."""
+        until(lambda: sum(kill(pod, AGENT) for pod in self.scene.routers()) >= 1, "an agent lives", WELL_SECONDS)
 
     def _admin(self) -> Person:
         return Person("admin", self.scene.cluster.kubeconfig, SYSTEM)
