@@ -100,7 +100,7 @@ class Stage:
 
     async def _second(self) -> None:
         """A user trains once more, has it approved, and asks for it by steps."""
-        run = data.run(SECOND)
+        run = data.run(SECOND, parameters={"depth": "7"})  # other parameters, so another model
         await self.lane.write({k: v for k, v in run.items() if k != "status"} | {"metadata": {"name": SECOND}})
 
         async def registered() -> bool:

@@ -65,15 +65,19 @@ async def _phases(place: Ground, types: list[Ref], phases: Sequence[str]) -> tup
             await one.reach(phase)
             before = await settled_state(one)
             for name, ref, obj in await _tries(one, phase):
-                found = await one.stranger.look(ref, obj["metadata"]["name"])
-                live = obj if found is None else found | {"apiVersion": ref.api_version, "kind": ref.kind}
-                done.append(await try_action(one, phase, name, ref, live))
+                done.append(await try_action(one, phase, name, ref, await _as_now(one, ref, obj)))
                 await asyncio.to_thread(_note, one.lane.folder / "tried.txt", done[-1])
             one.lane.proxy.journal.changed()  # silence counts from now
             await soon("the phase as it was", partial(one.is_at, phase), place.limit)
             wrong += [f"{phase}: {line}" for line in differences(before, await settled_state(one))[:5]]
             wrong += [f"{phase}: {line}" for line in await _complaints(one)]
     return done, wrong
+
+
+async def _as_now(one: Stage, ref: Ref, obj: Manifest) -> Manifest:
+    """The object as it was when the phase began, but for its identity: it may have been made again since."""
+    live = await one.stranger.look(ref, obj["metadata"]["name"])
+    return obj if live is None else obj | {"metadata": obj["metadata"] | {"uid": live["metadata"]["uid"]}}
 
 
 def _note(path: Path, one: Done) -> None:

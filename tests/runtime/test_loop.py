@@ -86,6 +86,7 @@ async def test_what_can_be_changed_of_a_running_job_is_put_back() -> None:
     kube.edit(job, spec={"backoffLimit": 7, "suspend": True})
     await reconcile(kube)
     assert kube.all("Job")[0]["spec"] == job["spec"] | {"suspend": True}  # a queue's own field is not ours
+    assert "suspend" not in kube.writes[-1].body["spec"]
 
 
 async def test_a_running_job_is_left_alone_when_the_operator_would_make_it_differently_today() -> None:

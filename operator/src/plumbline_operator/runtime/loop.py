@@ -26,6 +26,7 @@ from plumbline_operator.runtime.room import Room, Sight
 
 IMMUTABLE = frozenset({"Job", "DatasetSnapshot", "ModelVersion"})  # children whose spec is never changed once made
 MUTABLE = {"Job": ("activeDeadlineSeconds", "backoffLimit", "parallelism")}  # but for these
+QUEUED = "suspend"  # of a Job: a queue's field; sent back as it was read, it would undo what the queue did meanwhile
 REFUSED_AGAIN = timedelta(minutes=5)  # a quota or a policy may change; nothing tells us when
 LEAVING_AGAIN = timedelta(seconds=2)  # background deletion of a child usually takes less than a second
 
@@ -122,9 +123,12 @@ def _metadata_only(child: Manifest, live: Manifest) -> Manifest:
     kept = {part: value for part, value in live.items() if part not in ("metadata", "status")}
     meta = child["metadata"]
     stamp = live["metadata"].get("annotations", {}).get(APPLIED, meta["annotations"][APPLIED])
+    ours, spec = child.get("spec", {}), dict(kept.get("spec", {}))
+    if child["kind"] in MUTABLE and QUEUED not in ours:
+        spec.pop(QUEUED, None)
     if stamp == meta["annotations"][APPLIED]:
-        ours = child.get("spec", {})
-        kept["spec"] = kept.get("spec", {}) | {k: ours[k] for k in MUTABLE.get(child["kind"], ()) if k in ours}
+        spec |= {k: ours[k] for k in MUTABLE.get(child["kind"], ()) if k in ours}
+    kept["spec"] = spec
     return kept | {"metadata": meta | {"annotations": meta["annotations"] | {APPLIED: stamp}}}
 
 
