@@ -18,8 +18,8 @@ from tests.proof.ledger import record
 SAMPLE_ALLOWANCE_SECONDS = 180.0  # in a sample other tests run beside this one
 SAMPLE: dict[str, list[Case]] = {
     "drop": [Case("drop", number=one) for one in (1, 2, 3)],
-    "freeze": [Case("freeze", "jobs", seconds=15.0), Case("freeze", "modelversions", seconds=15.0)],
-    "old": [Case("old", number=30, seconds=12.0)],
+    "freeze": [Case("freeze", "jobs", seconds=8.0), Case("freeze", "modelversions", seconds=8.0)],
+    "old": [Case("old", number=30, seconds=8.0)],
     "order": [Case("twice", number=1), Case("later", number=1)],
 }
 MODES: dict[str, tuple[Mode, ...]] = {"drop": ("drop",), "freeze": ("freeze",), "old": ("old",)}

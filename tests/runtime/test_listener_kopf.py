@@ -33,6 +33,7 @@ class Api:
     refs: tuple[Ref, ...]
     lists: list[Answer] = field(default_factory=list)
     events: list[Manifest] = field(default_factory=list)
+    hidden: tuple[str, ...] = ()  # types that are not served yet
     asked: int = 0
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -44,7 +45,8 @@ class Api:
         if parts == ["apis"]:
             return web.json_response({"groups": [_group(one) for one in {r.group for r in self.refs if r.group}]})
         if "namespaces" not in parts:
-            return web.json_response({"resources": [_resource(one) for one in self.refs if _is_at(one, parts)]})
+            served = [one for one in self.refs if _is_at(one, parts) and one.plural not in self.hidden]
+            return web.json_response({"resources": [_resource(one) for one in served]})
         if request.query.get("watch"):
             return await self._watch(request, parts[-1])
         return self._list(parts[-1])
@@ -148,3 +150,16 @@ async def test_an_error_within_a_watch_is_lived_through(bed: tuple[Api, Ears, Li
     api, _, _ = bed
     api.events = [{"type": "ERROR", "object": {"kind": "Status", "code": 500}}]
     await until(lambda: api.asked >= 2)
+
+
+async def test_an_api_server_that_does_not_serve_everything_yet_is_asked_again(
+    bed: tuple[Api, Ears, Listener], caplog: pytest.LogCaptureFixture
+) -> None:
+    api, ears, one = bed
+    await until(lambda: api.asked > 0)
+    api.hidden = ("toys", "jobs")
+    one.renew()
+    await until(lambda: "does not serve toys.plumbline.dev, jobs.batch" in caplog.text)
+    ears.heard.clear()
+    api.hidden = ()
+    await until(lambda: [key.name for key in ears.heard] == ["bear"])

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
+from kopf._cogs.structs.references import Insights  # kopf.operator takes it, and kopf exports it nowhere
 
+from plumbline_operator.model.meta import Ref
 from plumbline_operator.runtime.ears import Ears, listener_settings
 
 FIRST_PAUSE = 1.0  # seconds until it is begun again, doubling
@@ -26,6 +28,13 @@ log = logging.getLogger(__name__)
 
 Life = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
 """Listens until the event is set, or raises; calls the function once it begins to end, for whatever reason."""
+
+
+class NotServed(Exception):
+    """Types that the API server does not serve, or not yet: it has just been started, or the CRDs are not there."""
+
+    def __init__(self, lacking: Sequence[str]) -> None:
+        super().__init__(f"the API server does not serve {', '.join(lacking)}; the chart installs the CRDs")
 
 
 @dataclass(slots=True)
@@ -64,6 +73,7 @@ class Listener:
     async def _once(self) -> str | None:
         """One life, from its beginning to its end; why it fell, None when it was told to end."""
         ours, theirs = asyncio.get_running_loop(), asyncio.new_event_loop()
+        theirs.set_exception_handler(_left_behind)
         over: asyncio.Future[str | None] = ours.create_future()
         flag, told = asyncio.Event(), threading.Event()
 
@@ -93,6 +103,11 @@ class Listener:
         return await over
 
 
+def _left_behind(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Trouble of a task that nobody waits for any more; why the watches fell is told elsewhere."""
+    log.debug("left behind by the watches: %s %r", context["message"], context.get("exception"))
+
+
 def _close(loop: asyncio.AbstractEventLoop) -> None:
     """Close a loop; what is left in it is cancelled, and not waited for beyond a moment."""
     left = asyncio.all_tasks(loop)
@@ -118,19 +133,38 @@ def listener(ears: Ears, namespaces: Sequence[str]) -> Listener:
     clusterwide = not namespaces
 
     async def live(stop: asyncio.Event, ending: Callable[[], None]) -> None:
-        registry = ears.listen()
+        registry, insights = ears.listen(), Insights()
 
         @kopf.on.cleanup(registry=registry)
         async def ends(**_: Any) -> None:
             ending()
 
-        await kopf.operator(
-            registry=registry,
-            settings=listener_settings(clusterwide=clusterwide),
-            clusterwide=clusterwide,
-            namespaces=namespaces,
-            stop_flag=stop,
-            standalone=True,
-        )
+        check = asyncio.create_task(
+            _unserved(insights, ears.watched(), stop)
+        )  # before kopf, which cancels what is younger
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=listener_settings(clusterwide=clusterwide),
+                insights=insights,
+                clusterwide=clusterwide,
+                namespaces=namespaces,
+                stop_flag=stop,
+                standalone=True,
+            )
+            if check.done() and check.result():
+                raise NotServed(check.result())
+        finally:
+            check.cancel()
 
     return Listener(live)
+
+
+async def _unserved(insights: Insights, wanted: Sequence[Ref], stop: asyncio.Event) -> list[str]:
+    """The types that kopf did not find and therefore will never watch; if there are any, it is told to stop."""
+    await insights.ready_resources.wait()
+    found = {(one.group, one.version, one.plural) for one in insights.watched_resources}
+    lacking = [f"{ref.plural}.{ref.group}" for ref in wanted if (ref.group, ref.version, ref.plural) not in found]
+    if lacking:
+        stop.set()
+    return lacking
