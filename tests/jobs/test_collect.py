@@ -152,6 +152,7 @@ def test_a_metric_that_is_no_finite_number_is_refused_by_name(lake: Lake, out: P
         '{"metrics": {"auc": 1' + "0" * 5000 + "}}",
         '{"metrics": {"\\ud800": 1}}',
         '{"metrics": {"": 1}}',
+        '{"metrics": {"' + "m" * 129 + '": 1}}',
         "[" * 200_000,
         " " * ((1 << 20) + 1),
     ],

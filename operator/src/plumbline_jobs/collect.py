@@ -29,6 +29,7 @@ MODEL, METRICS = "model.onnx", "metrics.json"
 MAX_FILES = 10_000  # more are a forgotten cache or checkout, not artifacts
 MAX_BYTES = 100 << 30  # the size of the volume that training writes to
 MAX_NOTE = 1 << 20  # bytes of a file that training code may have written where our own notes belong
+MAX_NAME = 128  # characters of a metric's name; it becomes a key of a status, and YAML has none above 1024
 LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "conda-lock.yml", "requirements.txt")
 
 
@@ -104,6 +105,10 @@ def _metrics(path: Path) -> dict[str, float]:
         raise Refused("UserCode", f"{METRICS} cannot be read as {example}: {str(error)[:200]}") from error
     if not all(_is_text(name) for name in numbers):
         raise Refused("UserCode", f"{METRICS}: the name of a metric is not UTF-8; rename it")
+    long = next((name for name in numbers if len(name) > MAX_NAME), "")
+    if long:
+        text = f"{METRICS}: metric {long[:40]!r}… has a name of {len(long)} characters; at most {MAX_NAME} are kept"
+        raise Refused("UserCode", f"{text}. Shorten it")
     bad = [name for name, value in numbers.items() if not math.isfinite(value)]
     if bad:
         raise Refused(
