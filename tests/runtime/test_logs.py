@@ -11,11 +11,14 @@ import pytest
 from plumbline_operator.runtime.logs import JsonLines, set_up
 
 
+QUIETED = ("kopf.objects", "kopf._core.reactor.running", "httpx2")
+
+
 @pytest.fixture
 def loggers() -> Iterator[None]:
     """The loggers as they were, afterwards."""
     root = logging.getLogger()
-    kept = root.level, list(root.handlers), {n: logging.getLogger(n).level for n in ("kopf.objects", "httpx2")}
+    kept = root.level, list(root.handlers), {n: logging.getLogger(n).level for n in QUIETED}
     yield
     root.handlers[:] = kept[1]
     root.setLevel(kept[0])
@@ -58,6 +61,7 @@ def test_the_level_is_kept_and_chatter_is_not(loggers: None, capsys: pytest.Capt
     set_up("info")
     logging.getLogger("plumbline.test").debug("too fine")
     logging.getLogger("kopf.objects").info("Handler 'toys' succeeded.")
+    logging.getLogger("kopf._core.reactor.running").warning("OS signals are ignored: running not in the main thread.")
     logging.getLogger("httpx2").info("GET /measured")
     logging.getLogger("plumbline.test").info("said")
     assert [json.loads(one)["message"] for one in capsys.readouterr().out.splitlines()] == ["said"]

@@ -51,4 +51,6 @@ def set_up(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # kopf writes a line for every handler call that succeeded, that is for every event.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    # It warns at each start that signals are not its business, which is so because it runs in a thread.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
