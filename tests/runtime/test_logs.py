@@ -10,7 +10,6 @@ import pytest
 
 from plumbline_operator.runtime.logs import JsonLines, set_up
 
-
 QUIETED = ("kopf.objects", "kopf._core.reactor.running", "httpx2")
 
 
