@@ -156,7 +156,7 @@ def test_a_metric_that_is_no_finite_number_is_refused_by_name(lake: Lake, out: P
         "[" * 200_000,
         " " * ((1 << 20) + 1),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_metrics_that_cannot_be_read_are_refused(lake: Lake, out: Path, text: str) -> None:
     model(out)
