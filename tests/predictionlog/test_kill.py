@@ -20,9 +20,7 @@ from tests.serving.processes import Served, ask, ready, start_serving, until
 
 GOAL = "log-kill"
 SEED = 8
-WINDOW = (
-    5.0 if is_whole() else 1.5
-)  # seconds, as the settings say; 5 is what a ModelDeployment has when it says nothing
+WINDOW = 5.0 if is_whole() else 1.5  # seconds; 5 is what a ModelDeployment has when it says nothing
 ALLOWANCE = 0.0 if is_whole() else 3.0  # a sample has other tests beside it, on the same two cores
 LONGEST_LIFE = 1.6 * WINDOW + ALLOWANCE
 SLOWEST_PUT = 0.4 * WINDOW  # the window is promised for a bucket that needs at most half of it
