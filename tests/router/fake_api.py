@@ -19,6 +19,7 @@ class FakeApi:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._version = 100
+        self._oldest = 0  # watches cannot begin before it
         self._object: dict[str, Any] | None = None
         self._watches: list[queue.Queue[bytes | None]] = []
         self.paths: list[str] = []
@@ -68,6 +69,13 @@ class FakeApi:
             for watch in self._watches:
                 watch.put(None)
 
+    def restart(self) -> None:
+        """As after a restart: all watches end, and none can begin at what was written before."""
+        with self._lock:
+            self._version += 1
+            self._oldest = self._version
+        self.hang_up()
+
     def close(self) -> None:
         self.hang_up()
         self._server.shutdown()
@@ -95,9 +103,12 @@ class FakeApi:
                         found = api._object
                     self._answer(200, found) if found else self._answer(404, {"message": "not found"})
                 elif target.path == collection and "watch" in parse_qs(target.query):
-                    self._watch(int(parse_qs(target.query)["resourceVersion"][0]))
+                    self._watch(parse_qs(target.query).get("resourceVersion"))
                 else:
                     self._answer(403, {"message": f"forbidden: {self.path}"})
+
+            def _is_newer(self, since: int) -> bool:
+                return api._object is not None and int(api._object["metadata"]["resourceVersion"]) > since
 
             def _answer(self, status: int, document: Any) -> None:
                 body = json.dumps(document).encode()
@@ -107,11 +118,15 @@ class FakeApi:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def _watch(self, since: int) -> None:
+            def _watch(self, since: list[str] | None) -> None:
+                """Without a version it begins with the object; one that this server has not seen is too old."""
                 events: queue.Queue[bytes | None] = queue.Queue()
                 with api._lock:
-                    if api._object is not None and int(api._object["metadata"]["resourceVersion"]) > since:
-                        events.put(json.dumps({"type": "MODIFIED", "object": api._object}).encode() + b"\n")
+                    if since is not None and int(since[0]) < api._oldest:
+                        status = {"kind": "Status", "code": 410, "message": "too old resource version"}
+                        events.put(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+                    elif api._object is not None and (since is None or self._is_newer(int(since[0]))):
+                        events.put(json.dumps({"type": "ADDED", "object": api._object}).encode() + b"\n")
                     api._watches.append(events)
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")

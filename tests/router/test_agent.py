@@ -99,6 +99,7 @@ def test_an_agent_killed_while_routes_change_fails_no_request_and_none_goes_back
     kills, chance = 8, random.Random(7)
     with routing(api, tmp_path, split(1, stable, canary, 0)) as router, Load(router.port) as load:
         envoy = child(router, "--config-path")
+        assert ask(router.port, "GET", "/router/live").status == 200
         for generation in range(2, 2 + kills):
             api.put(split(generation, stable, canary, 100 * (generation % 2)))
             time.sleep(chance.uniform(0, 0.03))  # somewhere between the first file and the last

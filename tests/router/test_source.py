@@ -92,6 +92,25 @@ async def test_after_a_broken_watch_it_reads_again(api: FakeApi, documents: Asyn
     assert await following(documents) == document(2)
 
 
+async def test_an_api_server_that_started_anew_is_watched_without_asking_again_and_again(
+    api: FakeApi, documents: AsyncIterator[str]
+) -> None:
+    """What was written before its start is too old to be watched from."""
+    api.put(document(1))
+    assert await following(documents) == document(1)
+    coming = asyncio.create_task(following(documents))
+    await watched(api)
+    api.restart()
+    assert await coming == document(1)
+    asked = len(api.paths)
+    coming = asyncio.create_task(following(documents))
+    await watched(api)
+    await asyncio.sleep(1.0)  # long enough for five more tries, were the watch refused
+    assert len(api.paths) == asked + 1
+    api.put(document(2))
+    assert await coming == document(2)
+
+
 async def test_bookmarks_and_deletion_change_nothing(api: FakeApi, documents: AsyncIterator[str]) -> None:
     api.put(document(1))
     await following(documents)

@@ -13,6 +13,7 @@ STAT_PREFIX = "ingress"
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # the server's own limit
 IDLE_SECONDS = 75  # of a caller's connection
 MAX_CONNECTIONS = 20_000  # of callers; some 40 KiB each, so the pod stays below a GiB
+LIVE_PATH = "/router/live"  # answered by Envoy itself: whether it lives is not the agent's to say
 HEADERS_SECONDS = 10  # for a caller to send its request headers
 
 
@@ -75,6 +76,14 @@ def _connection_manager(settings: Settings) -> Document:
         "request_headers_timeout": f"{HEADERS_SECONDS}s",
         "local_reply_config": {"body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}},
         "http_filters": [
+            {
+                "name": "envoy.filters.http.health_check",
+                "typed_config": {
+                    "@type": TYPES + "envoy.extensions.filters.http.health_check.v3.HealthCheck",
+                    "pass_through_mode": False,
+                    "headers": [{"name": ":path", "string_match": {"exact": LIVE_PATH}}],
+                },
+            },
             {
                 "name": "envoy.filters.http.buffer",
                 "typed_config": {

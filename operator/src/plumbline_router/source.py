@@ -30,7 +30,7 @@ class WatchBroken(Exception):
 
 
 class RoutesSource:
-    """Reads one ConfigMap: GET, then watch from there, and again from GET after anything unusual."""
+    """Reads one ConfigMap: GET, then watch, and again from GET after anything unusual."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -75,13 +75,14 @@ class RoutesSource:
         return {"Authorization": f"Bearer {token}"}
 
     async def _once(self, session: aiohttp.ClientSession) -> AsyncIterator[str]:
-        """One GET and the watch that continues from it, until the watch ends."""
-        found = await self._get(session)
+        """One GET, and a watch that begins with the object as it is then, until the watch ends."""
+        last = routes_in(await self._get(session))
         self.connected = True
-        if (text := routes_in(found)) is not None:
-            yield text
-        async for event in self._watch(session, found["metadata"]["resourceVersion"]):
-            if event["type"] in ("ADDED", "MODIFIED") and (text := routes_in(event["object"])) is not None:
+        if last is not None:
+            yield last
+        async for event in self._watch(session):
+            if event["type"] in ("ADDED", "MODIFIED") and (text := routes_in(event["object"])) not in (None, last):
+                last = text
                 yield text
 
     async def _get(self, session: aiohttp.ClientSession) -> dict[str, Any]:
@@ -93,11 +94,12 @@ class RoutesSource:
             found: dict[str, Any] = await answer.json(content_type=None)
             return found
 
-    async def _watch(self, session: aiohttp.ClientSession, version: str) -> AsyncIterator[dict[str, Any]]:
+    async def _watch(self, session: aiohttp.ClientSession) -> AsyncIterator[dict[str, Any]]:
+        # From no resourceVersion: an object that was last written before the API server started has one that is too
+        # old to watch from, again and again until somebody writes it.
         query = {
             "watch": "true",
             "fieldSelector": f"metadata.name={self._settings.name}",
-            "resourceVersion": version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(WATCH_SECONDS),
         }

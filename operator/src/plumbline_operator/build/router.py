@@ -147,7 +147,8 @@ def _container(router: Router) -> Manifest:
         ],
         "resources": {"requests": dict(REQUESTS), "limits": dict(LIMITS)},
         "startupProbe": probe("/healthz", MEASURE_PORT, period=1, failures=60),
-        "livenessProbe": probe("/healthz", MEASURE_PORT, period=10, failures=6),
+        # Envoy itself answers this one: an agent that is away must not take Envoy along.
+        "livenessProbe": probe("/router/live", ROUTER_PORT, period=10, failures=6),
         # The agent answers it, and may be away for a moment while Envoy goes on: were all pods unready for that reason,
         # nobody could connect. A pod that is told to go leaves the Service's addresses without this.
         "readinessProbe": probe("/ready", MEASURE_PORT, period=1, failures=30),
