@@ -65,8 +65,7 @@ class Workers:
         try:
             again = await self.loop.reconcile(self.rooms[key.kind], key, self.now())
         except KubeError as error:
-            wait = error.retry_after or 0.0 if isinstance(error, Unreachable) else 0.0
-            delay = self.queue.retry(key, wait, TROUBLE_RETRY)
+            delay = self._again(key, error)
             log.warning("%s: %s; again in %.1f s", key, error, delay)
             return "trouble"
         except Exception:  # the one place where a bug in a room must not end the process: the others go on
@@ -77,3 +76,10 @@ class Workers:
         if again is not None:
             self.queue.add(key, again.total_seconds())
         return "done"
+
+    def _again(self, key: Key, error: KubeError) -> float:
+        """Have a key come up again after trouble; the delay. When the API server says when, then then."""
+        if isinstance(error, Unreachable) and error.retry_after:
+            self.queue.add(key, error.retry_after)
+            return error.retry_after
+        return self.queue.retry(key, at_most=TROUBLE_RETRY)
