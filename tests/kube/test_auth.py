@@ -52,22 +52,15 @@ async def test_the_watches_log_in_the_same_way(pod: Path, monkeypatch: pytest.Mo
     assert found.ca_path == str(pod.with_name("ca.crt"))
 
 
-async def test_what_was_refused_is_tried_again_later_and_a_new_token_at_once(
-    pod: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == ears.REFUSED_SECONDS + 3:
-            rotate(pod, "second")
-
-    monkeypatch.setattr(ears.asyncio, "sleep", sleep)
-    again = ears.persistent_login()
-    given = [one for one in [await again(kopf.OperatorSettings()) for _ in range(3)] if one is not None]
-    assert [one.token for one in given] == ["first", "first", "second"]
-    assert given[0] != given[1]
-    assert len(slept) == ears.REFUSED_SECONDS + 3
+async def test_a_second_login_means_that_the_token_was_refused(pod: Path) -> None:
+    told: list[bool] = []
+    once = ears.login_once(lambda: told.append(True))
+    found = await once(kopf.OperatorSettings())
+    assert found is not None
+    assert (found.token, told) == ("first", [])
+    with pytest.raises(kopf.PermanentError):
+        await once(kopf.OperatorSettings())
+    assert told == [True]
 
 
 async def test_a_pod_without_a_token_says_so(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,8 @@ children ────────► the owner, by label; by owner reference sho
 What is remembered only wakes; it never decides.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
@@ -35,8 +33,6 @@ from plumbline_operator.runtime.room import Room
 CHILDREN = (refs.PODS, *refs.CHILDREN)
 ERROR_BACKOFFS = (1, 2, 3, 5, 8, 8, 8)  # seconds; no gap longer than 8, so that an outage is noticed to be over
 LOGIN_BACKOFF = 2.0  # seconds, when the token cannot be read
-LOGIN_LIFE = timedelta(days=1)
-REFUSED_SECONDS = 10  # until a refused token is tried again, unless it is renewed before
 OURS = f"{MANAGED_BY}={MANAGED_VALUE}"  # server side: only our children cross the wire
 
 
@@ -65,10 +61,13 @@ class Ears:
     _owners: dict[Key, tuple[Key, ...]] = field(default_factory=dict)
     _labels: dict[Key, Key] = field(default_factory=dict)
 
-    def listen(self) -> kopf.OperatorRegistry:
-        """A kopf registry that brings every event of our kinds and of their children here."""
+    def listen(self, refused: Callable[[], None] = lambda: None) -> kopf.OperatorRegistry:
+        """A kopf registry that brings every event of our kinds and of their children here.
+
+        `refused` is called when the API server refuses our token.
+        """
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry, backoff=LOGIN_BACKOFF)(persistent_login())
+        kopf.on.login(registry=registry, backoff=LOGIN_BACKOFF)(login_once(refused))
         for ref in self.watched():
             _subscribe(registry, ref, self._on_event(ref))
         return registry
@@ -181,27 +180,21 @@ async def login(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInf
     return kopf.ConnectionInfo(server=account.server, ca_path=account.authority, token=account.token())
 
 
-def persistent_login() -> Callable[..., Awaitable[kopf.ConnectionInfo | None]]:
-    """A login that is never exhausted: what was refused is tried again after a while, a new token at once.
+def login_once(refused: Callable[[], None]) -> Callable[..., Awaitable[kopf.ConnectionInfo | None]]:
+    """A login for one life of kopf. That kopf asks again means that the token was refused: `refused` is told.
 
-    kopf gives up for good when it is handed what was refused before, and compares everything to know; so each way in
-    is given another expiration.
+    kopf's own way from there, to log in again while its requests wait, now and then never ends.
     """
-    given: list[kopf.ConnectionInfo] = []
+    given: list[kopf.ConnectionInfo | None] = []
 
-    async def again(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
-        found = await login(settings)
-        for _second in range(REFUSED_SECONDS if given else 0):
-            if found is None or found.token != given[-1].token:
-                break
-            await asyncio.sleep(1)
-            found = await login(settings)
-        if found is not None:
-            found = replace(found, expiration=datetime.now(UTC) + LOGIN_LIFE)
-            given[:] = [found]
-        return found
+    async def once(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
+        if given:
+            refused()
+            raise kopf.PermanentError("the API server refuses the token")
+        given.append(await login(settings))
+        return given[0]
 
-    return again
+    return once
 
 
 class NoDiffBase(kopf.DiffBaseStorage):

@@ -23,11 +23,16 @@ LONGEST_PAUSE = 15.0  # seconds; beginning costs two calls for each type that is
 CALM_SECONDS = 60.0  # after so long a life the pauses start from the first one again
 
 END_SECONDS = 10.0  # that an end may take; kopf's takes five when it falls, and now and then for ever
+READY_SECONDS = 60.0  # that kopf may take to learn what the API server serves
 
 log = logging.getLogger(__name__)
 
 Life = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
 """Listens until the event is set, or raises; calls the function once it begins to end, for whatever reason."""
+
+
+class TokenRefused(Exception):
+    """The API server answered 401; the next life reads the token's file again."""
 
 
 class NotServed(Exception):
@@ -133,7 +138,13 @@ def listener(ears: Ears, namespaces: Sequence[str]) -> Listener:
     clusterwide = not namespaces
 
     async def live(stop: asyncio.Event, ending: Callable[[], None]) -> None:
-        registry, insights = ears.listen(), Insights()
+        troubles: list[Exception] = []
+
+        def refused() -> None:
+            troubles.append(TokenRefused("the API server refuses the token"))
+            stop.set()
+
+        registry, insights = ears.listen(refused), Insights()
 
         @kopf.on.cleanup(registry=registry)
         async def ends(**_: Any) -> None:
@@ -153,7 +164,9 @@ def listener(ears: Ears, namespaces: Sequence[str]) -> Listener:
                 standalone=True,
             )
             if check.done() and check.result():
-                raise NotServed(check.result())
+                troubles.append(NotServed(check.result()))
+            if troubles:
+                raise troubles[0]
         finally:
             check.cancel()
 
@@ -162,7 +175,11 @@ def listener(ears: Ears, namespaces: Sequence[str]) -> Listener:
 
 async def _unserved(insights: Insights, wanted: Sequence[Ref], stop: asyncio.Event) -> list[str]:
     """The types that kopf did not find and therefore will never watch; if there are any, it is told to stop."""
-    await insights.ready_resources.wait()
+    try:
+        await asyncio.wait_for(insights.ready_resources.wait(), READY_SECONDS)
+    except TimeoutError:
+        stop.set()
+        return ["a list of its types in time"]
     found = {(one.group, one.version, one.plural) for one in insights.watched_resources}
     lacking = [f"{ref.plural}.{ref.group}" for ref in wanted if (ref.group, ref.version, ref.plural) not in found]
     if lacking:
