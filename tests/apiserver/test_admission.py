@@ -102,13 +102,14 @@ PEOPLE = (
     role("writer", (GROUP, ("datasetsnapshots", "modelversions"), ("create", "get"))),
     role("editor", (GROUP, ("trainingruns", "approvals", "approvals/status"), ("get", "patch", "update"))),
     role("delegate", (GROUP, ("trainingruns", "approvals"), ("create", "get", "delete", "onbehalf"))),
+    role("restorer", (GROUP, ("datasetsnapshots",), ("create", "onbehalf"))),
     role("impersonator", ("", ("users", "groups", "serviceaccounts"), ("impersonate",))),
     *(binding("plumbline-experimenter", "User", name) for name in (ALICE, BOB, MALLORY)),
     *(binding("plumbline-approver", "User", name) for name in (ALICE, CAROL, MALLORY)),
     binding("plumbline-approver", "Group", APPROVERS),
     *(binding("writer", "User", name) for name in (ALICE, MALLORY)),
     binding("editor", "User", CAROL),
-    *(binding("delegate", "User", name) for name in (PIPELINE, LOCAL)),
+    *(binding(name, "User", to) for name in ("delegate", "restorer") for to in (PIPELINE, LOCAL)),
     binding("impersonator", "User", MALLORY, cluster=True),
 )
 
@@ -239,6 +240,10 @@ def test_a_record_written_by_the_operator_is_accepted(cast: Cast, record: Manife
     Person(cast.cluster, "the operator", config).create(record)
 
 
+def test_a_delegate_restores_a_record(cast: Cast) -> None:
+    cast.pipeline.create(snapshot("restored"))
+
+
 def test_somebody_else_may_annotate_a_run_but_not_change_its_author(cast: Cast) -> None:
     cast.alice.create(run("kept", author=ALICE))
     cast.carol.kubectl("annotate", "trun", "kept", "example.com/seen=yes")
@@ -273,6 +278,7 @@ def test_a_service_account_of_the_same_namespace_is_no_delegate(cast: Cast) -> N
     assert f"spec.approver is {BOB} but you are {LOCAL}" in cast.local.refusal(approval("local", BOB))
     cast.bob.create(approval("guarded", BOB, group=APPROVERS, decision="Deny"))
     assert f"you are {LOCAL}" in cast.local.removal("guarded")
+    assert "are records that Plumbline writes" in cast.local.refusal(snapshot("local"))
 
 
 def test_a_service_account_does_not_decide(cast: Cast) -> None:

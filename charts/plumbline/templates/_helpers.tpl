@@ -19,11 +19,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end }}
 
-{{- /* CEL: whether the caller may act for others on a resource. A ServiceAccount of the same namespace may not: whoever
+{{- /* CEL: whether the caller may act for others on what the argument selects. A ServiceAccount of the same namespace may not: whoever
 edits there can make a token for it, and so the author could act for the approver. */ -}}
 {{- define "plumbline.delegate" -}}
 >-
-        authorizer.group('plumbline.dev').resource('{{ . }}').namespace(request.namespace).check('onbehalf').allowed() &&
+        authorizer.group('plumbline.dev').{{ . }}.namespace(request.namespace).check('onbehalf').allowed() &&
         !request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')
 {{- end }}
 
