@@ -14,7 +14,7 @@ from tests.proof.goals import is_whole, seconds, size
 from tests.proof.ledger import record
 
 GOAL = "fuzz"
-SEED = 20130101
+SEED = 4
 SHARE = 0.95  # of the invalid specs, refused at apply with the field's path
 SAMPLE_LIMITS = Limits(decided=180.0, ready=240.0)  # in a sample other tests run beside this one
 
