@@ -25,7 +25,7 @@ from plumbline_operator.rooms import ROOMS
 from plumbline_operator.runtime.ears import CHILDREN
 from tests.faults.cases import PATH_SECONDS, Ground, Reference, Result, converge, reference
 from tests.faults.ground import ground
-from tests.faults.lane import Lane, lane, soon
+from tests.faults.lane import PATIENCE_SECONDS, Lane, lane, soon
 from tests.support.faultproxy import Call, Crash, Event, Fate
 
 Mode = Literal["none", "drop", "twice", "later", "freeze", "old"]
@@ -108,7 +108,7 @@ async def stale_case(place: Ground, wanted: Reference, case: Case, allowance: fl
         else:
             await one.start_operator()
         over = time.time()
-        await converge(one, replace(place, limit=max(place.limit, PATH_SECONDS)), wanted, result)
+        await converge(one, replace(place, limit=max(place.limit, PATH_SECONDS, allowance)), wanted, result)
         faults = [entry.at for entry in one.proxy.journal.entries if entry.fault]
         told.faults = len(faults)
         told.seconds = over + result.seconds - max([over, *faults]) if case.mode != "none" else result.seconds
@@ -124,7 +124,7 @@ async def stale_case(place: Ground, wanted: Reference, case: Case, allowance: fl
 
 async def undisturbed(place: Ground, wanted: Reference, lanes: int) -> float:
     """How long the path takes when so many are walked at once and nothing is wrong: the slowest of them, in seconds."""
-    cases = (stale_case(place, wanted, Case("none"), PATH_SECONDS) for _ in range(lanes))
+    cases = (stale_case(place, wanted, Case("none"), PATIENCE_SECONDS) for _ in range(lanes))
     found = await asyncio.gather(*cases)
     assert not any(one.complaints for one in found), f"the path itself is broken: {found}"
     return max(one.seconds for one in found)
@@ -178,7 +178,7 @@ async def _restart_on_old_lists(one: Lane, case: Case) -> None:
     async def fallen() -> bool:
         return one.proxy.crashed.is_set()
 
-    await soon(f"write {case.number}", fallen, PATH_SECONDS)
+    await soon(f"write {case.number}", fallen, PATIENCE_SECONDS)
     one.proxy.memory.old = _is_of_the_ears
     for kind in WATCHED:
         one.proxy.watches.hold(kind)
@@ -196,7 +196,7 @@ async def _told_of(one: Lane, fault: str) -> None:
     async def told() -> bool:
         return any(entry.fault == fault for entry in one.proxy.journal.entries)
 
-    await soon(f"the first fault of the name {fault}", told, PATH_SECONDS)
+    await soon(f"the first fault of the name {fault}", told, PATIENCE_SECONDS)
 
 
 def _is_of_the_ears(call: Call) -> bool:

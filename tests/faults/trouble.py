@@ -160,7 +160,7 @@ async def _begun(one: Lane) -> None:
     async def changed() -> bool:
         return bool(one.proxy.journal.entries)
 
-    await soon("the operator's first change", changed, PATH_SECONDS)
+    await soon("the operator's first change", changed, 5 * PATH_SECONDS)
 
 
 async def _nothing(one: Lane, place: Ground, case: Case) -> None:
