@@ -14,6 +14,7 @@ MODULE = "github.com/argoproj/argo-cd/v3"
 ARGOCD = programs.Part("argocd", [f"{MODULE}/cmd"])
 CRDS = ("application-crd.yaml", "appproject-crd.yaml", "applicationset-crd.yaml")
 SETTINGS = "argocd-cm.yaml"  # as Argo CD installs it
+VERIFIER = "git-verify-wrapper.sh"  # the repository server calls it for every commit, by its name alone
 
 
 def argocd_program() -> Path:
@@ -22,14 +23,16 @@ def argocd_program() -> Path:
 
 
 def manifests() -> Path:
-    """The folder with CRDS and SETTINGS, taken out of the module's source."""
+    """The folder with CRDS, SETTINGS and VERIFIER, taken out of the module's source."""
     folder = programs.built(ARGOCD) / "manifests"
     with locked(folder.with_name("manifests.lock")):
         if not folder.exists():
-            source = _source() / "manifests"
+            source = _source()
+            crds = [source / "manifests" / "crds" / name for name in CRDS]
             with replaced(folder) as work:
-                for path in (*(source / "crds" / name for name in CRDS), source / "base" / "config" / SETTINGS):
+                for path in (*crds, source / "manifests" / "base" / "config" / SETTINGS, source / "hack" / VERIFIER):
                     shutil.copy(path, work)
+                (work / VERIFIER).chmod(0o755)
     return folder
 
 
