@@ -16,6 +16,7 @@ from plumbline_operator.model.meta import Manifest, Ref
 from plumbline_operator.runtime.owned import APPLIED
 from tests.faults.lane import Late, soon
 from tests.faults.oracles import OUR_KINDS
+from tests.faults.state import TIME
 from tests.foreign import stranger
 from tests.foreign.fields import Path, editable, others, owned, value_at, with_value
 from tests.foreign.stage import RANGE, Stage
@@ -139,7 +140,10 @@ async def held(stage: Stage, ref: Ref, before: Manifest) -> str:
 
 
 async def forged(stage: Stage, ref: Ref, before: Manifest) -> str:
-    """A status that says the opposite, by somebody who is not the operator; a condition of his own stays."""
+    """A status that knows nothing any more, by somebody who is not the operator; a condition of his own stays.
+
+    A forged consent is another matter: others act upon it at once, and so it is admission that refuses it.
+    """
     status = before["status"]
     lies = [_lie(one) for one in status["conditions"]] + [_lie(status["conditions"][0], "example.com/Seen")]
     await _patch(stage, ref, before, {"status": {"conditions": lies, "observedGeneration": 99}}, "status")
@@ -283,15 +287,14 @@ def _manages(live: Manifest, manager: str) -> bool:
 
 
 def _lie(condition: Manifest, kind: str = "") -> Manifest:
-    status = "False" if condition["status"] == "True" else "True"
-    return condition | {"type": kind or condition["type"], "status": status, "reason": "Forged", "message": "forged"}
+    return condition | {"type": kind or condition["type"], "status": "Unknown", "reason": "Forged", "message": "forged"}
 
 
-def _told(status: Manifest) -> Manifest:
-    """A status without times of transitions, and with our own conditions only."""
+def _told(status: Manifest) -> str:
+    """A status without times, and with our own conditions only."""
     kept = [one for one in status.get("conditions", ()) if not one["type"].startswith("example.com/")]
-    plain = sorted(({k: v for k, v in one.items() if k != "lastTransitionTime"} for one in kept), key=json.dumps)
-    return status | {"conditions": plain}
+    told = status | {"conditions": sorted(kept, key=lambda one: str(one["type"]))}
+    return TIME.sub("<time>", json.dumps(told, sort_keys=True))
 
 
 def _title(obj: Manifest) -> str:
