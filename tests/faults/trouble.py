@@ -115,8 +115,8 @@ async def trouble_case(place: Ground, wanted: Reference, case: Case, quiet_rate:
 async def quiet_rate(place: Ground, wanted: Reference) -> int:
     """The calls of the operator's first minute when nothing is wrong: its start, the whole path, and some rest."""
     async with lane(place.cluster, *place.place("quiet")) as one:
-        began = time.monotonic()
-        await one.start_operator()
+        await _begun(one)
+        began = one.proxy.journal.asked[0][0]
         result = Result(Crash(0, "before"))
         await converge(one, replace(place, limit=5 * PATH_SECONDS), wanted, result)
         assert not result.complaints, f"the path itself is broken: {result.complaints}"
