@@ -121,7 +121,8 @@ class Stage:
 async def settled_state(one: Stage) -> dict[str, Any]:
     """The masked state of the namespace, but for what counts how often it was put right.
 
-    Those are the generation of routes, the hash of what was applied, and how many pods an autoscaler chose.
+    Those are the generation of routes, the hash of what was applied, how many pods an autoscaler chose, and against
+    whom a version was judged: one that was made again is judged against the champion of that day.
     """
     state = masked(await objects_of(one.lane.kube, one.lane.namespace), one.lane.namespace)
     for name, obj in state.items():
@@ -131,6 +132,7 @@ async def settled_state(one: Stage) -> dict[str, Any]:
         if name.startswith(f"{DEPLOYMENTS.kind}/"):
             obj["spec"].pop("replicas")
         obj.get("status", {}).pop("routesGeneration", None)
+        obj.get("status", {}).get("evaluation", {}).pop("champion", None)
     return state
 
 
