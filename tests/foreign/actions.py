@@ -207,7 +207,8 @@ def lacking(before: Manifest, live: Manifest, *, reborn: bool = False) -> list[s
     if (meta["uid"] != was["uid"]) is not reborn:
         return ["it is another one" if not reborn else "it is still the old one"]
     now, then = owned(live), owned(before)
-    lines = [f"{path} is not ours" for path in then if path not in now]
+    # A field that holds nothing, like `readOnly: false`, is dropped by the API server, and with it who owned it.
+    lines = [f"{path} is not ours" for path in then if path not in now and then[path] is not None]
     return lines + [
         f"{path} is {json.dumps(value_at(live, path))[:80]}, not {json.dumps(value)[:80]}"
         for path, value in then.items()
