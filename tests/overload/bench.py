@@ -36,7 +36,11 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Seen:
-    """One run. Rates are per second; `refusals` and `answers` are the shots of the overload."""
+    """One run. Rates are per second; `refusals` and `answers` are the shots of the overload.
+
+    busy: seconds of a core that the server had in each second, at the peak and in the overload. A server with more
+    work than time takes all it is given, and on a machine that others use, too, that is not the same at all times.
+    """
 
     way: str
     peak: float
@@ -47,11 +51,12 @@ class Seen:
     lost: list[Shot]
     recovery: float
     grown: int
+    busy: tuple[float, float]
 
     @property
     def kept(self) -> float:
-        """Goodput as a share of the peak."""
-        return self.goodput / self.peak
+        """Goodput as a share of the peak, both for each second of the core that the server had."""
+        return (self.goodput / self.busy[1]) / (self.peak / self.busy[0])
 
     def line(self) -> str:
         """For the report."""
@@ -59,7 +64,8 @@ class Seen:
             [f"{quantile(self.refusals, part) * 1e3:.1f}" for part in (0.5, 0.9, 0.99)] if self.refusals else ["-"]
         )
         return (
-            f"{self.way}: peak {self.peak:.0f}/s, offered {self.offered:.0f}/s, goodput {self.kept:.0%} of the peak at "
+            f"{self.way}: peak {self.peak:.0f}/s, offered {self.offered:.0f}/s, goodput {self.goodput:.0f}/s, which is "
+            f"{self.kept:.0%} for a second of the core it had ({self.busy[0]:.2f} and {self.busy[1]:.2f} s a second); "
             f"p99 {quantile(self.answers, 0.99) * 1e3:.0f} ms, {len(self.refusals)} refused in p50/p90/p99 "
             f"{'/'.join(refused)} ms, {len(self.lost)} lost, recovered in {self.recovery:.1f} s, "
             f"memory +{self.grown / 2**20:.0f} MiB"
@@ -80,13 +86,13 @@ def on_core(core: int) -> Iterator[None]:
 def overload(way: str, port: int, watched: Sequence[int], folder: Path, time_for: Seconds) -> Seen:
     """One run against a port. `watched`: process ids whose memory must not grow without bound."""
     before = peak_memory(watched)
-    peak = capacity(port, time_for.peak)
+    peak, busy = capacity(port, watched, time_for.peak)
     with on_core(LOAD_CORE):
         probe = Load(folder, port, [REQUEST], peak / TIMES).start()
         flood = Load(folder, port, [REQUEST], TIMES * peak, connections=MANY).start()
-    began = time.monotonic()
+    began, used = time.monotonic(), core_seconds(watched)
     wait(time_for.overload)
-    ended = time.monotonic()
+    ended, used = time.monotonic(), core_seconds(watched) - used
     shots = flood.stop()
     wait(ended + time_for.after - time.monotonic())
     later = [shot for shot in probe.stop() if shot.due > ended]
@@ -102,11 +108,12 @@ def overload(way: str, port: int, watched: Sequence[int], folder: Path, time_for
         lost=[shot for shot in shots if shot.status not in (200, *REFUSED)],
         recovery=max(late, default=0.0) if later else float("inf"),
         grown=peak_memory(watched) - before,
+        busy=(busy, used / (ended - began)),
     )
 
 
-def capacity(port: int, seconds: float) -> float:
-    """Answers per second when there always is a next request, and none is refused."""
+def capacity(port: int, watched: Sequence[int], seconds: float) -> tuple[float, float]:
+    """Answers per second when there always is a next request and none is refused, and the core seconds they took."""
     answered: list[float] = []
     stop = threading.Event()
 
@@ -122,13 +129,13 @@ def capacity(port: int, seconds: float) -> float:
     for thread in threads:
         thread.start()
     until(lambda: len(answered) > 5 * FEW, "the model is warm")
-    began = time.monotonic()
+    began, used = time.monotonic(), core_seconds(watched)
     wait(seconds)
-    ended = time.monotonic()
+    ended, used = time.monotonic(), core_seconds(watched) - used
     stop.set()
     for thread in threads:
         thread.join()
-    return rate(answered, began, ended)
+    return rate(answered, began, ended), used / (ended - began)
 
 
 def rate(moments: Sequence[float], began: float, ended: float) -> float:
@@ -139,6 +146,12 @@ def rate(moments: Sequence[float], began: float, ended: float) -> float:
 def wait(seconds: float) -> None:
     """Let a load of known length go on."""
     time.sleep(max(0.0, seconds))
+
+
+def core_seconds(processes: Sequence[int]) -> float:
+    """Seconds of a core that these processes have had since they started."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes]
+    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(processes: Sequence[int]) -> int:
