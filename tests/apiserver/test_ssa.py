@@ -24,7 +24,7 @@ from plumbline_operator.rooms.dataset.api import KIND as DATASET
 from plumbline_operator.rooms.datasetsnapshot.api import KIND as SNAPSHOT
 from plumbline_operator.runtime.contain import contains
 from plumbline_operator.runtime.events import Recorder
-from plumbline_operator.runtime.lease import Election
+from plumbline_operator.runtime.lease import Election, Grip
 from plumbline_operator.runtime.owned import complete, owner_reference
 from plumbline_operator.runtime.reports import owned_types, same_status
 from tests.apiserver.conftest import Bench
@@ -306,15 +306,15 @@ async def test_a_repeated_announcement_is_one_event_that_counts(bench: Bench) ->
 
 async def test_only_one_of_two_gets_the_lease(bench: Bench) -> None:
     one, other = (Election(bench.kube, bench.namespace, "operator", time.monotonic, name) for name in ("a", "b"))
-    assert await one._try()
-    assert not await other._try()
+    assert await one._try() is Grip.OURS
+    assert await other._try() is Grip.THEIRS
     read = await bench.kube.get(LEASES, bench.namespace, "operator")
     assert read is not None
-    assert await one._try()
+    assert await one._try() is Grip.OURS
     with pytest.raises(Conflict):
         await bench.kube.replace(LEASES, read)  # it has been renewed since
     await one.release()
-    assert await other._try()
+    assert await other._try() is Grip.OURS
 
 
 async def test_the_server_says_what_may_be_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

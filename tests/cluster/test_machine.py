@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.argocd import install
 from tests.support.cluster import (
     ClusterError,
     cgroups,
@@ -207,8 +208,9 @@ def test_a_group_that_was_never_made_has_nobody_and_is_removed_without_ado() -> 
 
 
 def test_a_bed_b_knows_what_it_is_made_of() -> None:
-    assert {*embedded.CONTROL_PLANE_OF_BED["B"], *embedded.NODE_PARTS} == {
+    assert {*embedded.CONTROL_PLANE_OF_BED["B"], *embedded.NODE_PARTS, *sweep.GUESTS} == {
         *sweep.STOP_BEFORE_PODS,
         *sweep.STOP_AFTER_PODS,
         "containerd",
     }
+    assert {*install.PARTS, "git"} == set(sweep.GUESTS)

@@ -14,8 +14,9 @@ from tests.support.cluster.layout import Layout
 from tests.support.cluster.paths import ClusterError, locked, state_root
 from tests.support.cluster.progress import run, wait_until
 
+GUESTS = ("argocd-controller", "argocd-repo", "redis", "git")  # what a test may add to a cluster of either bed
 # Who stops after whom: the kubelet first, or it would start again what the next step ends.
-STOP_BEFORE_PODS = ("argocd-controller", "argocd-repo", "redis", "git", "kubelet", "kube-proxy", "coredns")
+STOP_BEFORE_PODS = (*GUESTS, "kubelet", "kube-proxy", "coredns")
 STOP_AFTER_PODS = ("s3", "scheduler", "controller-manager", "apiserver", "etcd")
 LOG_LINKS = Path("/var/log/containers")  # the kubelet's links to pod logs; its place is not configurable
 GONE_SECONDS = 30
