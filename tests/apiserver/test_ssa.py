@@ -26,7 +26,7 @@ from plumbline_operator.runtime.contain import contains
 from plumbline_operator.runtime.events import Recorder
 from plumbline_operator.runtime.lease import Election, Grip
 from plumbline_operator.runtime.owned import complete, owner_reference
-from plumbline_operator.runtime.reports import owned_types, same_status
+from plumbline_operator.runtime.reports import same_status
 from tests.apiserver.conftest import Bench
 from tests.rooms import data_objects as objects
 from tests.support.fake_kube import FakeKube
@@ -170,11 +170,10 @@ async def test_the_whole_status_is_what_was_said_last(ground: Ground) -> None:
     assert said["status"] == {"attempt": 2, "conditions": ready("B")}
 
 
-async def test_the_record_says_which_conditions_are_ours(ground: Ground) -> None:
+async def test_the_order_of_conditions_is_no_difference(ground: Ground) -> None:
     made = await ground.apply(objects.dataset())
     await ground.say(made, {"conditions": ready("A", "Stalled")})
     own = await ground.get(made)
-    assert owned_types(own) == {"Ready", "Stalled"}
     assert same_status({"conditions": list(reversed(ready("A", "Stalled")))}, own)
     assert not same_status({"conditions": ready("A")}, own)
 
@@ -270,7 +269,6 @@ async def test_conditions_of_others_live_beside_ours(bench: Bench) -> None:
     await here.say(both, {"conditions": ready("B")})
     after = await bench.look("Dataset", name)
     assert {c["type"] for c in after["status"]["conditions"]} == {"Ready", "example.com/Audited"}
-    assert owned_types(after) == {"Ready"}
 
 
 async def test_a_field_somebody_added_to_a_child_stays_and_ours_comes_back(bench: Bench) -> None:
@@ -329,3 +327,32 @@ async def test_the_server_says_what_may_be_done(bench: Bench, monkeypatch: pytes
             await nobody.list(PODS, bench.namespace)
     finally:
         await nobody.close()
+
+
+async def test_a_condition_of_ours_goes_although_somebody_else_has_a_part_of_it(bench: Bench) -> None:
+    ground = Ground(bench.kube, bench.namespace)
+    said = await ground.say(await ground.apply(objects.dataset()), {"conditions": ready("A")})
+    theirs = [{"op": "add", "path": "/status/conditions/-", "value": ready("Theirs", "Stalled")[1]}]
+    patch = ("--subresource=status", "--type=json", "--patch", json.dumps(theirs))
+    bench.cluster.kubectl("-n", ground.namespace, "patch", "dataset", said["metadata"]["name"], *patch)
+    said = await ground.say(await ground.get(said), {"conditions": ready("B", "Stalled")})
+    await settles_on(ground, said, ready("C"))
+
+
+async def test_a_condition_of_ours_goes_although_the_record_says_it_is_not(bench: Bench) -> None:
+    ground = Ground(bench.kube, bench.namespace)
+    said = await ground.say(await ground.apply(objects.dataset()), {"conditions": ready("A", "Stalled")})
+    for conditions in (ready("B", "Stalled"), ready("C")):
+        erased = ("--type=merge", "--patch", '{"metadata": {"managedFields": [{}]}}')
+        bench.cluster.kubectl("-n", ground.namespace, "patch", "dataset", said["metadata"]["name"], *erased)
+        assert "managedFields" not in (await ground.get(said))["metadata"]
+        said = await ground.say(await ground.get(said), {"conditions": conditions})
+    await settles_on(ground, said, ready("D"))
+
+
+async def settles_on(ground: Ground, said: Manifest, conditions: list[Manifest]) -> None:
+    """Say these conditions: then there are no others, and saying so again writes nothing."""
+    said = await ground.say(said, {"conditions": conditions})
+    assert said["status"]["conditions"] == conditions
+    again = await ground.say(said, {"conditions": conditions})
+    assert again["metadata"]["resourceVersion"] == said["metadata"]["resourceVersion"]

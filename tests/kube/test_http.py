@@ -145,15 +145,18 @@ async def test_a_status_goes_to_its_subresource_under_its_own_manager(server: Se
     assert asked["query"]["fieldManager"] == STATUS_MANAGER
 
 
-async def test_what_strangers_put_into_a_status_is_removed_but_for_conditions(server: Server, kube: HttpKube) -> None:
+async def test_what_strangers_put_into_a_status_is_removed_but_for_conditions_of_their_domain(
+    server: Server, kube: HttpKube
+) -> None:
     sent = {"rows": 1, "weights": {"a": 100}, "conditions": [{"type": "Ready"}]}
-    forged = {"pin": {"version": "x"}, "weights": {"a": 100, "b": 5}, "conditions": [{"type": "Ready"}, {"type": "T"}]}
+    kept = [{"type": "Ready"}, {"type": "example.com/T"}]
+    forged = {"pin": {"version": "x"}, "weights": {"a": 100, "b": 5}, "conditions": [*kept, {"type": "T"}]}
     meta = {"namespace": "team", "name": "d", "resourceVersion": "6"}
     server.answer = lambda request: web.json_response({"metadata": meta, "status": sent | forged})
     await kube.apply_status(DATASETS, {"metadata": meta | {"resourceVersion": "5"}, "status": sent})
     _, cleared = server.requests
     assert (cleared["type"], cleared["query"]) == ("application/merge-patch+json", {"fieldManager": STATUS_MANAGER})
-    removed = {"pin": None, "weights": {"b": None}}
+    removed = {"pin": None, "weights": {"b": None}, "conditions": kept}
     assert cleared["body"] == {"metadata": {"resourceVersion": "6"}, "status": removed}
 
 

@@ -6,22 +6,14 @@ import pytest
 from pydantic import ValidationError
 
 from plumbline_operator.kube.errors import Refused
-from plumbline_operator.model.meta import STATUS_MANAGER, Manifest
+from plumbline_operator.model.meta import Manifest
 from plumbline_operator.runtime.owned import NameTaken
-from plumbline_operator.runtime.reports import invalid_spec, owned_types, same_status, stalled
+from plumbline_operator.runtime.reports import invalid_spec, same_status, stalled
 from tests.runtime.toy import KIND, ToySpec
 from tests.support.worlds import NOW, condition, raw, with_status
 
 TOY = raw(KIND, "bear", {"size": 1})
 FOREIGN = {"type": "example.com/Audited", "status": "True", "reason": "Seen"}
-
-
-def managed(obj: Manifest, *types: str) -> Manifest:
-    """The object with a record that our status manager owns these conditions."""
-    fields = {"f:status": {"f:conditions": {".": {}, **{f'k:{{"type":"{t}"}}': {} for t in types}}}}
-    entry = {"manager": STATUS_MANAGER, "subresource": "status", "fieldsV1": fields}
-    other = {"manager": "audit", "subresource": "status", "fieldsV1": {"f:status": {"f:conditions": {}}}}
-    return {**obj, "metadata": {**obj["metadata"], "managedFields": [entry, other]}}
 
 
 def error_of(spec: Manifest) -> ValidationError:
@@ -73,21 +65,14 @@ def test_who_cannot_make_a_child_is_stalled_and_keeps_what_was_reported(
 
 
 def test_conditions_of_others_are_not_taken_over() -> None:
-    before = managed(condition(TOY, "Ready", "True", "Played"), "Ready")
+    before = condition(TOY, "Ready", "True", "Played")
     before["status"]["conditions"].append(FOREIGN)
     status = stalled(before, NameTaken("Job", "a", "x"), NOW)
     assert {c["type"] for c in status["conditions"]} == {"Ready", "Stalled"}
 
 
-def test_only_the_record_says_whose_a_condition_is() -> None:
-    own = condition(TOY, "Ready", "True", "Played")
-    assert owned_types(managed(own, "Ready", "Stalled")) == {"Ready", "Stalled"}
-    assert owned_types(own) == {"Ready"}
-    assert owned_types(TOY) == set()
-
-
 def test_a_status_is_the_same_whatever_others_say_and_in_whatever_order() -> None:
-    own = managed(condition(condition(TOY, "Ready", "True", "Played"), "Safe", "True", "Checked"), "Ready", "Safe")
+    own = condition(condition(TOY, "Ready", "True", "Played"), "Safe", "True", "Checked")
     wanted = {**own["status"], "conditions": list(reversed(own["status"]["conditions"]))}
     own["status"] = {**own["status"], "conditions": [FOREIGN, *own["status"]["conditions"]]}
     assert same_status(wanted, own)
@@ -102,17 +87,17 @@ def test_a_status_is_the_same_whatever_others_say_and_in_whatever_order() -> Non
     ],
 )
 def test_a_status_that_says_something_else_differs(change: Manifest) -> None:
-    own = managed(condition(TOY, "Ready", "True", "Played"), "Ready")
+    own = condition(TOY, "Ready", "True", "Played")
     assert not same_status({**own["status"], **change}, own)
 
 
 def test_a_field_that_is_reported_no_more_makes_a_difference() -> None:
-    own = managed(with_status(condition(TOY, "Ready", "True", "Played"), played=1), "Ready")
+    own = with_status(condition(TOY, "Ready", "True", "Played"), played=1)
     wanted = {k: v for k, v in own["status"].items() if k != "played"}
     assert not same_status(wanted, own)
 
 
 def test_a_condition_of_ours_that_is_gone_makes_a_difference() -> None:
-    own = managed(condition(condition(TOY, "Ready", "True", "Played"), "Stalled", "True", "Broken"), "Ready", "Stalled")
+    own = condition(condition(TOY, "Ready", "True", "Played"), "Stalled", "True", "Broken")
     wanted = {**own["status"], "conditions": [c for c in own["status"]["conditions"] if c["type"] == "Ready"]}
     assert not same_status(wanted, own)

@@ -14,7 +14,8 @@ from typing import Any
 
 from plumbline_operator.kube.errors import Conflict, KubeError, Refused
 from plumbline_operator.kube.refs import EVENTS, ref_of
-from plumbline_operator.model.meta import GROUP, MANAGER, STATUS_MANAGER, Manifest, Ref
+from plumbline_operator.model.conditions import is_ours
+from plumbline_operator.model.meta import MANAGER, STATUS_MANAGER, Manifest, Ref
 
 IMMUTABLE = frozenset({"Job", "DatasetSnapshot", "ModelVersion", "TrainingRun", "Approval"})
 MUTABLE = {("Job", field) for field in ("activeDeadlineSeconds", "backoffLimit", "parallelism", "suspend")}
@@ -92,9 +93,10 @@ class FakeKube:
             raise Conflict("apply_status", str(place), 409, "the object has been modified")
         intent = {"status": sent.get("status", {})}
         after = self._merged(place, STATUS_MANAGER, live, intent)
-        kept = {"conditions": after["status"]["conditions"]} if "conditions" in after["status"] else {}
-        after["status"] = copy.deepcopy(intent["status"]) | kept
-        after["metadata"]["managedFields"] = _managed(intent)
+        types = {one["type"] for one in intent["status"].get("conditions", ())}
+        known = after["status"].pop("conditions", [])
+        kept = [one for one in known if one["type"] in types or not is_ours(one["type"])]
+        after["status"] = copy.deepcopy(intent["status"]) | ({"conditions": kept} if kept else {})
         self._store(place, after, live)
         self._intents[place, STATUS_MANAGER] = intent
         return copy.deepcopy(self._objects[place])
@@ -277,11 +279,3 @@ def _forget(live: Any, before: Any, now: Any, others: list[Any]) -> None:
             live.remove(mine)
         elif mine is not None:
             _forget(mine, old, sent.get(old[key]), theirs)
-
-
-def _managed(intent: Manifest) -> list[Manifest]:
-    """`managedFields` as far as the operator reads them: which conditions our status manager owns."""
-    types = [c["type"] for c in intent["status"].get("conditions", ())]
-    fields = {"f:status": {"f:conditions": {f'k:{{"type":"{t}"}}': {} for t in types}}}
-    entry = {"manager": STATUS_MANAGER, "operation": "Apply", "subresource": "status", "fieldsV1": fields}
-    return [entry | {"apiVersion": f"{GROUP}/v1alpha1", "fieldsType": "FieldsV1"}]

@@ -15,6 +15,7 @@ from kubernetes.aio.client.configuration import Configuration
 from plumbline_operator.kube.errors import Conflict, KubeError, Refused, Unreachable
 from plumbline_operator.kube.refs import EVENTS
 from plumbline_operator.kube.wire import as_yaml
+from plumbline_operator.model.conditions import is_ours
 from plumbline_operator.model.meta import MANAGER, STATUS_MANAGER, Manifest, Ref
 
 IN_FLIGHT = 20  # requests at once; beyond it the API server's own fairness queues them anyway
@@ -96,11 +97,12 @@ class HttpKube:
         """Server-side apply of `status` under our status manager; raises KeyError without `metadata.resourceVersion`.
 
         Conflict when the object has changed, or is gone, since it was read with that version. Whatever else stands in
-        the status afterwards is a stranger's and goes, but for conditions: a status is what we remember.
+        the status afterwards is a stranger's and goes, but for conditions of another domain: a status is what we
+        remember.
         """
         _ = manifest["metadata"]["resourceVersion"]
         try:
-            made = await self._apply("apply_status", ref, manifest, STATUS_MANAGER, subresource="status")
+            made = await self._apply_status(ref, manifest)
             foreign = surplus(made, manifest)
             return await self._clear_status(ref, made, foreign) if foreign else made
         except Refused as exc:
@@ -161,8 +163,29 @@ class HttpKube:
         query = (("fieldManager", manager), ("force", "true"))
         return await self._send(_Call(verb, "PATCH", ref, path, query, manifest, APPLY))
 
-    async def _clear_status(self, ref: Ref, made: Manifest, foreign: Manifest) -> Manifest:
-        meta = made["metadata"]
+    async def _apply_status(self, ref: Ref, manifest: Manifest) -> Manifest:
+        """Apply a status; where the API server finds the outcome incomplete, once more on what was cleared before.
+
+        What we send no more stays where another manager has it, too. Of a condition that somebody else has in part,
+        that part would stay.
+        """
+        try:
+            return await self._apply("apply_status", ref, manifest, STATUS_MANAGER, subresource="status")
+        except Refused as exc:
+            if exc.code != 422:
+                raise
+            meta = manifest["metadata"]
+            live = await self.get(ref, meta["namespace"], meta["name"]) or {}
+            foreign = surplus(live, manifest)
+            if not foreign or live["metadata"]["resourceVersion"] != meta["resourceVersion"]:
+                raise
+            cleared = await self._clear_status(ref, live, foreign)
+            now = {"resourceVersion": cleared["metadata"]["resourceVersion"]}
+            again = manifest | {"metadata": meta | now}
+            return await self._apply("apply_status", ref, again, STATUS_MANAGER, subresource="status")
+
+    async def _clear_status(self, ref: Ref, read: Manifest, foreign: Manifest) -> Manifest:
+        meta = read["metadata"]
         path = path_of(ref, meta["namespace"], meta["name"], "status")
         body = {"metadata": {"resourceVersion": meta["resourceVersion"]}, "status": foreign}
         return await self._send(
@@ -216,14 +239,18 @@ def path_of(ref: Ref, namespace: str | None = None, name: str = "", subresource:
     return "/".join([root, *(quote(part, safe="") for part in (*space, ref.plural, name, subresource) if part)])
 
 
-def surplus(made: Mapping[str, Any], sent: Mapping[str, Any]) -> Manifest:
-    """What `made.status` has beyond `sent.status`, as a merge patch that removes it; conditions are left alone.
+def surplus(live: Mapping[str, Any], sent: Mapping[str, Any]) -> Manifest:
+    """What `live.status` has beyond `sent.status`, as a merge patch that removes it.
 
-    Server-side apply replaces lists whole, and leaves in maps what another manager has put there.
+    Server-side apply replaces lists whole, and leaves in maps, and among conditions, what another manager has put
+    there. Conditions of another domain are left alone.
     """
-    live, wanted = (dict(one.get("status") or {}) for one in (made, sent))
-    live.pop("conditions", None)
-    return _surplus(live, wanted)
+    before, wanted = (dict(one.get("status") or {}) for one in (live, sent))
+    conditions, ours = (one.pop("conditions", []) for one in (before, wanted))
+    found = _surplus(before, wanted)
+    types = {one["type"] for one in ours}
+    kept = [one for one in conditions if one["type"] in types or not is_ours(one["type"])]
+    return found if len(kept) == len(conditions) else found | {"conditions": kept}
 
 
 def _surplus(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> Manifest:

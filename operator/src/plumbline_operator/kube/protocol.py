@@ -28,7 +28,7 @@ class Kube(Reader, Protocol):
         """Server-side apply of `status` under our status manager, as read with `metadata.resourceVersion` (required).
 
         A uid would not do: on a status, the API server ignores one that does not match. What strangers have put into
-        the status is removed, but for conditions.
+        the status is removed, but for conditions of another domain.
         """
 
     async def delete(self, ref: Ref, namespace: str, name: str, uid: str) -> None:

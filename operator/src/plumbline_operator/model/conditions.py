@@ -29,6 +29,11 @@ def find(conditions: Iterable[Mapping[str, Any]], type_: str) -> Mapping[str, An
     return next((c for c in conditions if c.get("type") == type_), None)
 
 
+def is_ours(type_: str) -> bool:
+    """Whether a condition of this type is ours to write and to remove. Others' types carry their domain in front."""
+    return "/" not in type_
+
+
 def is_true(raw: Mapping[str, Any] | None, type_: str = "Ready") -> bool:
     """Whether an object's condition is True *for its present generation*; a stale True counts as not true."""
     if raw is None:

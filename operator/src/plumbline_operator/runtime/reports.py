@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plumbline_operator.model.conditions import Conditions
-from plumbline_operator.model.meta import STATUS_MANAGER, Manifest
+from plumbline_operator.model.conditions import Condition, Conditions, is_ours
+from plumbline_operator.model.meta import Manifest
 from plumbline_operator.model.plan import Impossible
 from plumbline_operator.runtime.owned import NameTaken
 
@@ -37,37 +37,26 @@ def stalled(raw: Manifest, error: Exception, now: datetime) -> Manifest:
 
 
 def same_status(wanted: Mapping[str, Any], raw: Manifest) -> bool:
-    """Whether the stored status already says this, leaving aside conditions that other managers own."""
+    """Whether the stored status already says this, leaving aside conditions of another domain."""
     stored = dict(raw.get("status", {}))
-    mine = owned_types(raw) | {c["type"] for c in wanted.get("conditions", ())}
-    stored["conditions"] = [c for c in stored.get("conditions", ()) if c["type"] in mine]
+    stored["conditions"] = _own(stored)
     target = {**wanted, "conditions": list(wanted.get("conditions", ()))}
     for status in (stored, target):
         status["conditions"] = sorted(status["conditions"], key=lambda c: str(c["type"]))
     return stored == target
 
 
-def owned_types(raw: Manifest) -> set[str]:
-    """The types of the conditions that our status manager wrote; all of them when nobody kept record."""
-    entries = raw["metadata"].get("managedFields")
-    if entries is None:
-        return {c["type"] for c in raw.get("status", {}).get("conditions", ())}
-    found: set[str] = set()
-    for entry in entries:
-        if entry.get("manager") == STATUS_MANAGER and entry.get("subresource") == "status":
-            keys = entry.get("fieldsV1", {}).get("f:status", {}).get("f:conditions", {})
-            found |= {json.loads(key[2:])["type"] for key in keys if key.startswith("k:")}
-    return found
-
-
 def _stalled(raw: Manifest, reason: str, message: str, now: datetime) -> Manifest:
     generation = raw["metadata"].get("generation", 0)
     status = dict(raw.get("status", {}))
-    mine = owned_types(raw)
-    before = [c for c in status.get("conditions", ()) if c["type"] in mine]
+    before = _own(status)
     conditions = Conditions(before, generation, now).stalled(reason, message).list()
     kept = [c for c in before if c["type"] not in KSTATUS]
     return status | {"observedGeneration": generation, "conditions": conditions + kept}
+
+
+def _own(status: Mapping[str, Any]) -> list[Condition]:
+    return [one for one in status.get("conditions", ()) if is_ours(one["type"])]
 
 
 def _complaints(error: ValidationError) -> list[str]:
