@@ -20,6 +20,9 @@ CALLERS = 80
 JSON = {"content-type": "application/json"}
 
 
+STALL = 0.3  # seconds in which a busy node does not schedule the process
+
+
 class Asked:
     """A request that takes a while to answer."""
 
@@ -52,16 +55,46 @@ async def test_the_line_is_answered_in_order_and_sockets_are_looked_at_between_s
 
 
 async def test_a_line_is_full_when_the_next_would_wait_too_long() -> None:
-    line, loop = Line(), asyncio.get_running_loop()
+    line = Line()
     await answered(line, 100, 0.004)
     await answered(line, 100, 0.0)  # wrong requests, which cost nothing and teach nothing
-    for number in range(200):
-        if line.full():
-            break
-        line.join(Asked([], number), loop)
-    assert LEAST < number < 1.1 * WAIT_SECONDS / 0.004
+    assert LEAST < fill(line, 200) < 1.1 * WAIT_SECONDS / 0.004
     await asyncio.sleep(0)
     assert not line.full()
+
+
+def fill(line: Line, most: int) -> int:
+    """Let so many requests wait, or as many as the line takes. How many it took."""
+    loop = asyncio.get_running_loop()
+    for number in range(most):
+        if line.full():
+            return number
+        line.join(Asked([], number), loop)
+    return most
+
+
+async def test_one_stall_refuses_nobody_of_a_modest_backlog() -> None:
+    line = Line()
+    await answered(line, 100, 0.001)
+    await answered(line, 1, STALL)
+    came = int(STALL * 300)  # meanwhile, of callers that keep a third of a core busy
+    assert fill(line, came) == came
+
+
+async def test_a_lasting_slowdown_is_learned_within_tens_of_answers() -> None:
+    line = Line()
+    await answered(line, 100, 0.001)
+    await answered(line, 50, 0.02)
+    assert fill(line, 1000) < 1.5 * WAIT_SECONDS / 0.02
+
+
+async def test_a_few_long_answers_among_many_short_ones_count_with_all_they_take() -> None:
+    line = Line()
+    for _ in range(100):
+        await answered(line, 19, 0.0001)
+        await answered(line, 1, 0.02)
+    average = (19 * 0.0001 + 0.02) / 20
+    assert fill(line, 10_000) < 2 * WAIT_SECONDS / average
 
 
 async def test_a_few_callers_of_a_slow_model_may_always_wait() -> None:

@@ -19,7 +19,9 @@ LOOK_SECONDS = 0.0005  # of answering, for each look at the sockets, which costs
 MOST_LOOKS = 64
 WAIT_SECONDS = 0.5  # whoever would wait longer is refused; a caller with a second's patience can still ask elsewhere
 LEAST = 16  # may always wait: a few callers of a slow model are no overload
-LEARNING = 0.05  # how much of what an answer takes is learned from one
+LEARNING = 0.05  # how much of what an answer usually takes is learned from one
+STRETCH = 4  # times the usual: what an answer takes beyond that is rare until more of them say otherwise
+LEARNING_RARE = 0.001  # a process that was not scheduled for 0.3 s adds 0.3 ms to what an answer takes
 MOST_BYTES = 128 * 1024 * 1024  # of bodies, whole or still coming
 
 
@@ -36,7 +38,8 @@ class Line:
     def __init__(self) -> None:
         self.bytes = 0  # of all bodies held; whoever holds them counts
         self._waiting: deque[Waiting] = deque()
-        self._cost = 0.0  # seconds that an answer of the model takes, on average of late
+        self._usual = 0.0  # seconds that an answer of the model takes, on average of late, cut at a few times the usual
+        self._rare = 0.0  # what that cut off, on average of a longer time
         self._called = False
 
     @property
@@ -47,7 +50,7 @@ class Line:
     def full(self) -> bool:
         """Whether a request that is whole now would wait too long."""
         ahead = len(self._waiting)
-        return ahead >= LEAST and ahead * self._cost > WAIT_SECONDS
+        return ahead >= LEAST and ahead * (self._usual + self._rare) > WAIT_SECONDS
 
     def join(self, one: Waiting, loop: asyncio.AbstractEventLoop) -> None:
         """Wait for a turn."""
@@ -63,9 +66,19 @@ class Line:
             computed = waiting.popleft().answer()
             before, now = now, time.perf_counter()
             if computed:  # a wrong request costs next to nothing; a hundred of them must not hide what an answer costs
-                took = now - before
-                self._cost += LEARNING * (took - self._cost) if self._cost else took
+                self._learn(now - before)
         self._look(loop, min(MOST_LOOKS, int((now - began) / LOOK_SECONDS)))
+
+    def _learn(self, took: float) -> None:
+        """Remember what an answer took.
+
+        One that took very long does not say what the next will take, so it teaches little; several in a row soon make
+        that the usual. Where long ones keep coming among many short ones, all that they take counts in the end.
+        """
+        usual = self._usual or took
+        taught = min(took, STRETCH * usual)
+        self._usual = usual + LEARNING * (taught - usual)
+        self._rare += LEARNING_RARE * (took - taught - self._rare)
 
     def _look(self, loop: asyncio.AbstractEventLoop, times: int) -> None:
         """Go on after the loop has looked at its sockets so many times, at each of which it takes one new connection.
