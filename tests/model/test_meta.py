@@ -1,12 +1,13 @@
 """Names and times in specs."""
 
 import re
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from plumbline_operator.model.conditions import stamp
-from plumbline_operator.model.meta import NAME_PATTERN, Moment
+from plumbline_operator.model.meta import NAME_PATTERN, Moment, controller, controller_uid
 
 MOMENTS: TypeAdapter[Moment] = TypeAdapter(Moment)
 
@@ -30,3 +31,12 @@ def test_every_moment_taken_can_be_written_in_utc(text: str) -> None:
 def test_moments_that_have_no_zone_or_leave_the_calendar_are_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         MOMENTS.validate_python(text)
+
+
+def test_of_several_owners_only_the_controller_counts() -> None:
+    owners = [{"kind": "Toy", "uid": "1"}, {"kind": "Toy", "uid": "2", "controller": True}]
+    owned: dict[str, Any] = {"metadata": {"ownerReferences": owners}}
+    assert (controller(owned), controller_uid(owned)) == (owners[1], "2")
+    orphan: dict[str, Any] = {"metadata": {"ownerReferences": owners[:1]}}
+    assert (controller(orphan), controller_uid(orphan)) == (None, "")
+    assert controller_uid({"metadata": {}}) == ""

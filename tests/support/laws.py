@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from plumbline_operator.model.meta import GROUP, MANAGED_BY, MANAGED_VALUE, Manifest, plain
+from plumbline_operator.model.meta import GROUP, MANAGED_BY, MANAGED_VALUE, Manifest, controller, plain
 from plumbline_operator.runtime.loop import model_of
-from plumbline_operator.runtime.owned import controller
 from plumbline_operator.runtime.room import Room, Sight
 from tests.support.fake_kube import FakeKube
 from tests.support.worlds import IMAGES, World, loop_on, settle

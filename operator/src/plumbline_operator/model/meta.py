@@ -113,10 +113,16 @@ class Meta(Model):
     annotations: Mapping[str, str] = Field(default_factory=dict)
 
 
+def controller(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The owner reference of the object that controls this one; None when none does."""
+    references = raw["metadata"].get("ownerReferences", ())
+    return next((one for one in references if one.get("controller")), None)
+
+
 def controller_uid(raw: Mapping[str, Any]) -> str:
     """The uid of the object that controls this one; empty when none does."""
-    references = raw["metadata"].get("ownerReferences", ())
-    return next((str(one["uid"]) for one in references if one.get("controller")), "")
+    found = controller(raw)
+    return str(found["uid"]) if found else ""
 
 
 def plain(model: BaseModel) -> Manifest:

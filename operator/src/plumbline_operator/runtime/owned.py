@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import Any
 
 from plumbline_contract.base import short_hash
-from plumbline_operator.model.meta import GROUP, MANAGED_BY, MANAGED_VALUE, OWNER_KIND, OWNER_NAME, Manifest
+from plumbline_operator.model.meta import GROUP, MANAGED_BY, MANAGED_VALUE, OWNER_KIND, OWNER_NAME, Manifest, controller
 from plumbline_operator.model.names import label_value
 
 APPLIED = f"{GROUP}/applied"  # annotation: short hash of the manifest last applied
@@ -62,12 +62,6 @@ def owner_reference(owner: Mapping[str, Any]) -> Manifest:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-
-
-def controller(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The owner reference of an object's controller, or None."""
-    references = raw["metadata"].get("ownerReferences", ())
-    return next((one for one in references if one.get("controller")), None)
 
 
 def standing(live: Manifest, child: Manifest) -> Standing:
