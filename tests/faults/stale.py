@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from plumbline_operator.rooms import ROOMS
-from plumbline_operator.runtime.ears import CHILDREN
+from plumbline_operator.runtime.ears import LABELLED
 from tests.faults.cases import PATH_SECONDS, Ground, Reference, Result, converge, reference
 from tests.faults.ground import ground
 from tests.faults.lane import PATIENCE_SECONDS, Lane, lane, soon
@@ -37,7 +37,7 @@ SLACK_SECONDS = 5.0  # for looking twice a second, and for a machine that is not
 SHARE = 0.5  # of events that come late
 OLD_POINTS = 8
 SEEDS = (1, 2, 3)
-WATCHED = tuple(ref.plural for ref in (*(room.kind.ref for room in ROOMS), *CHILDREN))
+WATCHED = tuple(ref.plural for ref in (*(room.kind.ref for room in ROOMS), *LABELLED))
 
 
 @dataclass(frozen=True, slots=True)

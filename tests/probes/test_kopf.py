@@ -19,7 +19,7 @@ import pytest
 
 from plumbline_operator.model.meta import Key, Manifest
 from plumbline_operator.rooms import ROOMS
-from plumbline_operator.runtime.ears import CHILDREN, OURS, Ears, listener_settings, login
+from plumbline_operator.runtime.ears import LABELLED, OURS, Ears, listener_settings, login
 from plumbline_operator.runtime.links import Links
 from plumbline_operator.runtime.metrics import Metrics
 from plumbline_operator.runtime.queue import WorkQueue
@@ -231,7 +231,7 @@ def test_every_handler_is_asynchronous_and_only_listens() -> None:
     """A synchronous one would share a small thread pool; a state-tracking one would write to people's objects."""
     registry = registered()
     heard = registry._watching.get_all_handlers()
-    assert len(heard) == len(ROOMS) + len(CHILDREN)
+    assert len(heard) == len(ROOMS) + len(LABELLED)
     assert all(inspect.iscoroutinefunction(handler.fn) for handler in heard)
     for other in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert other.get_all_handlers() == []
@@ -241,7 +241,7 @@ def test_every_handler_is_asynchronous_and_only_listens() -> None:
 def test_the_settings_name_every_child_and_store_nothing() -> None:
     settings = listener_settings(clusterwide=True)
     assert set(settings.watching.label_selectors.values()) == {OURS}
-    assert len(settings.watching.label_selectors) == len(CHILDREN)
+    assert len(settings.watching.label_selectors) == len(LABELLED)
     assert settings.persistence.diffbase_storage.fetch(body=kopf.Body({})) is None
     assert settings.peering.standalone
     assert not settings.posting.enabled

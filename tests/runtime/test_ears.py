@@ -14,7 +14,7 @@ from plumbline_operator.kube import refs
 from plumbline_operator.model.meta import MANAGED_BY, MANAGED_VALUE, OWNER_KIND, OWNER_NAME, Key, Manifest
 from plumbline_operator.model.names import label_value
 from plumbline_operator.rooms import ROOMS
-from plumbline_operator.runtime.ears import CHILDREN, Ears, listener_settings
+from plumbline_operator.runtime.ears import LABELLED, Ears, listener_settings
 from plumbline_operator.runtime.links import Links
 from plumbline_operator.runtime.metrics import Metrics
 from plumbline_operator.runtime.owned import owner_reference
@@ -153,7 +153,7 @@ async def test_conditions_are_shown_while_there_is_an_object(ears: Ears) -> None
 def test_nothing_but_events_is_listened_to_and_every_handler_is_asynchronous() -> None:
     ears = Ears({room.kind.kind: room for room in ROOMS}, WorkQueue(Clock()), Links(), Metrics())
     registry = ears.listen()
-    assert [one.id for one in handlers(ears)] == [r.kind.plural for r in ROOMS] + [ref.plural for ref in CHILDREN]
+    assert [one.id for one in handlers(ears)] == [r.kind.plural for r in ROOMS] + [ref.plural for ref in LABELLED]
     assert all(inspect.iscoroutinefunction(one.fn) for one in handlers(ears))
     others = (registry._indexing, registry._spawning, registry._changing, registry._webhooks)
     assert [one._handlers for one in others] == [[], [], [], []]
@@ -161,8 +161,8 @@ def test_nothing_but_events_is_listened_to_and_every_handler_is_asynchronous() -
 
 def test_only_our_children_cross_the_wire() -> None:
     selectors = listener_settings(clusterwide=True).watching.label_selectors
-    assert set(CHILDREN) > set(refs.CHILDREN)
-    for ref in CHILDREN:
+    assert set(LABELLED) > set(refs.CHILDREN)
+    for ref in LABELLED:
         assert selectors[ref.group, ref.version, ref.plural] == f"{MANAGED_BY}={MANAGED_VALUE}"
 
 

@@ -30,7 +30,7 @@ from plumbline_operator.runtime.metrics import Metrics
 from plumbline_operator.runtime.queue import WorkQueue
 from plumbline_operator.runtime.room import Room
 
-CHILDREN = (refs.PODS, *refs.CHILDREN)
+LABELLED = (refs.PODS, *refs.CHILDREN)  # watched by our label; our own kinds are watched whole
 ERROR_BACKOFFS = (1, 2, 3, 5, 8, 8, 8)  # seconds; no gap longer than 8, so that an outage is noticed to be over
 LOGIN_BACKOFF = 2.0  # seconds, when the token cannot be read
 OURS = f"{MANAGED_BY}={MANAGED_VALUE}"  # server side: only our children cross the wire
@@ -74,7 +74,7 @@ class Ears:
 
     def watched(self) -> tuple[Ref, ...]:
         """Every type that is watched: our kinds, then children's."""
-        return (*(room.kind.ref for room in self.rooms.values()), *CHILDREN)
+        return (*(room.kind.ref for room in self.rooms.values()), *LABELLED)
 
     def newest(self, ref: Ref, namespace: str | None) -> int:
         """The newest version that the watch of this type has told of; None: the watch of all namespaces."""
@@ -229,6 +229,6 @@ def listener_settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     settings.networking.enforce_retry_after = True
     settings.networking.error_backoffs = ERROR_BACKOFFS
     settings.process.ultimate_exiting_timeout = None  # it would kill us; the listener begins again
-    for ref in CHILDREN:
+    for ref in LABELLED:
         settings.watching.label_selectors[ref.group, ref.version, ref.plural] = OURS
     return settings
