@@ -6,10 +6,16 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from plumbline_contract.routes import ServingSettings
+from plumbline_serving.app import App, Message
+from plumbline_serving.infer import Inference
 from plumbline_serving.line import LEAST, MOST_BYTES, SLICE_SECONDS, WAIT_SECONDS, Line
+from plumbline_serving.metrics import Metrics
 from tests.serving import models
 from tests.serving.bucket import Bucket
 from tests.serving.processes import Served, answers, ask, serving, until
@@ -18,6 +24,9 @@ from tests.serving.test_protocol import metrics
 
 CALLERS = 80
 JSON = {"content-type": "application/json"}
+ASKS = "expect: 100-continue"  # such a request goes uvicorn's own way, and must meet the same limits
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+WAYS = pytest.mark.parametrize("headers", [(), (ASKS,)], ids=["direct", "asks first"])
 
 
 STALL = 0.3  # seconds in which a busy node does not schedule the process
@@ -123,16 +132,24 @@ def wires(slow: Served) -> Iterator[list[socket.socket]]:
         ]
 
 
-def test_more_callers_than_time_are_refused_at_once_and_the_others_answered(wires: list[socket.socket]) -> None:
+@WAYS
+def test_more_callers_than_time_are_refused_at_once_and_the_others_answered(
+    wires: list[socket.socket], headers: tuple[str, ...]
+) -> None:
     for wire in wires:
-        wire.sendall(infer())
-    heads = [until_received(wire, b"}")[:12] for wire in wires]
+        wire.sendall(infer(BODY, *headers))
+    heads = [said(wire) for wire in wires]
     assert set(heads) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}, heads
     assert heads.count(b"HTTP/1.1 200") >= LEAST
     for wire in wires:
-        wire.sendall(infer(b"{}"))
-    again = {until_received(wire, b"}")[:12] for wire in wires}
+        wire.sendall(infer(b"{}", *headers))
+    again = {said(wire) for wire in wires}
     assert again <= {b"HTTP/1.1 400", b"HTTP/1.1 503"}, "all stay connected"
+
+
+def said(wire: socket.socket) -> bytes:
+    """Version and status of one answer."""
+    return until_received(wire, b"}").removeprefix(GO_ON)[:12]
 
 
 def test_a_refused_caller_is_told_to_ask_later(slow: Served, wires: list[socket.socket]) -> None:
@@ -144,19 +161,53 @@ def test_a_refused_caller_is_told_to_ask_later(slow: Served, wires: list[socket.
     assert answers(slow.port, "/v2/health/ready")
 
 
-def test_bodies_that_never_end_do_not_fill_the_memory(slow: Served, wires: list[socket.socket]) -> None:
+@WAYS
+def test_bodies_that_never_end_do_not_fill_the_memory(
+    slow: Served, wires: list[socket.socket], headers: tuple[str, ...]
+) -> None:
     piece = b" " * (15 * 2**20)
     enough = MOST_BYTES // len(piece)
     before = refusals(slow)
     for wire in wires[:enough]:
-        wire.sendall(infer(piece, length=len(piece) + 1))
+        wire.sendall(infer(piece, *headers, length=len(piece) + 1))
     # One byte more than there is room for: whichever connection brings it in is refused.
     last = piece[: MOST_BYTES - enough * len(piece) + 1]
-    wires[enough].sendall(infer(last, length=len(last) + 1))
+    wires[enough].sendall(infer(last, *headers, length=len(last) + 1))
     until(lambda: refusals(slow) == before + 1, "one caller is refused", 20)
     for wire in wires:
         wire.close()
     until(lambda: served_now(slow), "memory is free")
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> App:
+    """An application without a model, whose patience is short."""
+    monkeypatch.setattr("plumbline_serving.app.BODY_SECONDS", 0.05)
+    settings = ServingSettings.model_construct(model_name="fraud", variant="fraud-v-impatient")
+    model = SimpleNamespace(name="fraud", manifest="sha256:0")
+    return App(settings, cast(Inference, SimpleNamespace(model=model)), Metrics("fraud-v-impatient", "", ""))
+
+
+async def test_a_body_that_comes_uvicorns_way_must_come_soon_and_its_memory_is_freed(app: App) -> None:
+    held, sent = list[int](), list[dict[str, Any]]()
+    pieces = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Message:
+        for piece in pieces:
+            return piece
+        held.append(app.line.bytes)
+        return await asyncio.get_running_loop().create_future()
+
+    async def send(message: Message) -> None:
+        sent.append(dict(message))
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"2"), (b"expect", b"100-continue")]
+    scope = {"type": "http", "method": "POST", "path": "/v2/models/fraud/infer", "headers": headers}
+    async with asyncio.timeout(10):
+        await app(scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert (held, app.line.bytes) == ([1], 0)
 
 
 def served_now(slow: Served) -> bool:

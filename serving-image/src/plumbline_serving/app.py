@@ -5,6 +5,7 @@ GET  /v2/models/<name>   /v2/models/<name>/ready          also below /v2/models/
 POST /v2/models/<name>/infer
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -27,6 +28,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 MAX_BODY_BYTES = 16 * 1024 * 1024  # some 20,000 rows of 40 features as JSON; the router's limit is the same
+BODY_SECONDS = 30.0  # for a caller to send its body; 16 MiB in that time is 4 Mbit/s
 JSON = (b"content-type", b"application/json")
 CLOSE = (b"connection", b"close")
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -46,6 +48,26 @@ class Reply(NamedTuple):
 
 class CallerLeft(Exception):
     """The caller disconnected before its body was complete; there is nobody to answer."""
+
+
+class Overloaded(Exception):
+    """There is no memory for what is still to come of this body."""
+
+
+class Turn:
+    """A request that came uvicorn's way and waits in the line like every other."""
+
+    def __init__(self, app: "App", headers: dict[bytes, bytes], body: bytes) -> None:
+        self._app, self._headers, self._body = app, headers, body
+        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def answer(self) -> bool:
+        """Answer it now, for whoever awaits `reply`; nothing when nobody does any more."""
+        if self.reply.done():
+            return False
+        reply = self._app.infer(self._headers, self._body)
+        self.reply.set_result(reply)
+        return reply.status == 200
 
 
 class App:
@@ -86,16 +108,33 @@ class App:
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        held: list[bytes] = []
         try:
-            self.check(headers)
-            reply = self.infer(headers, await self._body(receive))
-        except BadRequest as exc:
-            reply = self.refused(exc)
+            reply = await self._reply(dict(scope["headers"]), receive, held)
         except CallerLeft:
             return
+        finally:
+            self.line.bytes -= sum(map(len, held))
         await respond(send, reply.status, reply.body, JSON, reply.headers)
         self.metrics.answered(reply.status, time.perf_counter() - started)
+
+    async def _reply(self, headers: dict[bytes, bytes], receive: Receive, held: list[bytes]) -> Reply:
+        """The answer in its turn, or why there is none. `held`: what is in memory of the body. Raises CallerLeft."""
+        try:
+            self.check(headers)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._body(receive, held)
+        except BadRequest as exc:
+            return self.refused(exc)
+        except TimeoutError:
+            return self.refused(too_slow())
+        except Overloaded:
+            return self.overloaded(close=True)
+        if self.line.full():
+            return self.overloaded()
+        turn = Turn(self, headers, body)
+        self.line.join(turn, asyncio.get_running_loop())
+        return await turn.reply
 
     def infer(self, headers: dict[bytes, bytes], body: bytes) -> Reply:
         """The answer to an inference request whose headers passed `check`."""
@@ -126,23 +165,27 @@ class App:
         if len(declared) > 18 or int(declared) > self.max_body_bytes:
             raise self.too_large()
 
-    async def _body(self, receive: Receive) -> bytes:
-        """The whole body. Raises BadRequest when it is too large, CallerLeft when it never came whole."""
-        parts, size, more = [], 0, True
+    async def _body(self, receive: Receive, held: list[bytes]) -> bytes:
+        """The whole body, which then is what is held. Raises BadRequest (it is too large), Overloaded, CallerLeft."""
+        size, more = 0, True
         while more:
             message = await receive()
             if message["type"] != "http.request":
                 raise CallerLeft
-            parts.append(message["body"])
-            size += len(parts[-1])
+            held.append(message["body"])
+            size += len(held[-1])
+            self.line.bytes += len(held[-1])
             if size > self.max_body_bytes:
                 raise self.too_large()
+            if self.line.heavy:
+                raise Overloaded
             more = message["more_body"]
-        return b"".join(parts)
+        held[:] = [b"".join(held)]
+        return held[0]
 
-    def overloaded(self) -> Reply:
-        """The answer to a request that would wait too long for its turn."""
-        named = [self._variant, (b"retry-after", b"1"), *([CLOSE] if self.draining else [])]
+    def overloaded(self, close: bool = False) -> Reply:
+        """The answer to a request that would wait too long for its turn. `close`: its body is not whole."""
+        named = [self._variant, (b"retry-after", b"1"), *([CLOSE] if close or self.draining else [])]
         return Reply(503, error("the server has more requests than it can answer in time; ask again later"), named)
 
     def too_large(self) -> BadRequest:
@@ -202,6 +245,11 @@ def check_content(headers: dict[bytes, bytes]) -> None:
     encoding = headers.get(b"content-encoding", b"identity")
     if encoding != b"identity":
         raise BadRequest(f"content-encoding is {encoding.decode('latin-1')[:80]}; send the body uncompressed", 415)
+
+
+def too_slow() -> BadRequest:
+    """The refusal of a body that did not come whole."""
+    return BadRequest(f"the body was not whole after {BODY_SECONDS:.0f} s; send it faster, or fewer rows", 408)
 
 
 async def respond(

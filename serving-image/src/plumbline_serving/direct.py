@@ -2,7 +2,7 @@
 
 An inference request waits for nothing but its turn between its last byte and its answer, so it needs no task, no scope
 and no event. Every other request, and an inference request on a connection with another one under way or with a caller
-who does not read, goes uvicorn's own way to the same application:
+who does not read, goes uvicorn's own way to the same application, where it meets the same limits and the same line:
 
     on_headers_complete ──▶ POST …/infer, nothing under way, caller reads ──▶ collect body ──▶ line ──▶ one write
                         └─▶ anything else ──▶ uvicorn: task, ASGI application
@@ -16,10 +16,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from plumbline_serving.app import CLOSE, App, Headers, Reply
+from plumbline_serving.app import BODY_SECONDS, CLOSE, App, Headers, Reply, too_slow
 from plumbline_serving.errors import BadRequest
 
-BODY_SECONDS = 30.0  # for a caller to send its body; 16 MiB in that time is 4 Mbit/s
 _JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
 
 
@@ -187,8 +186,3 @@ class DirectProtocol(HttpToolsProtocol):
             super().shutdown()
         else:
             self._leaving = True
-
-
-def too_slow() -> BadRequest:
-    """The refusal of a body that did not come whole."""
-    return BadRequest(f"the body was not whole after {BODY_SECONDS:.0f} s; send it faster, or fewer rows", 408)
