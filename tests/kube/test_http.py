@@ -228,6 +228,19 @@ async def test_the_servers_wish_for_patience_is_kept_and_nothing_is_tried_twice(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "heard"),
+    [("3600", 60.0), ("9" * 400, 60.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("nan", None), ("-1", None)],
+)
+async def test_a_proxy_cannot_have_it_wait_for_longer_than_a_minute(
+    server: Server, kube: HttpKube, asked: str, heard: float | None
+) -> None:
+    server.answer = status(503, headers={"Retry-After": asked})
+    with pytest.raises(Unreachable) as caught:
+        await kube.get(CONFIG_MAPS, "team", "a")
+    assert caught.value.retry_after == heard
+
+
 async def test_nothing_like_it_is_sent_until_the_servers_patience_is_over(server: Server, kube: HttpKube) -> None:
     server.answer = status(429, headers={"Retry-After": "7"})
     for _ in range(3):

@@ -24,7 +24,7 @@ class Conflict(KubeError):
 
 
 class Unreachable(KubeError):
-    """No usable answer; `retry_after` are the seconds the server asked for, if it did."""
+    """No usable answer; `retry_after` are the seconds the server asked for, if it did, a minute at most."""
 
     def __init__(self, verb: str, what: str, code: int, message: str, retry_after: float | None = None) -> None:
         super().__init__(verb, what, code, message)

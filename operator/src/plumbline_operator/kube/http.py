@@ -22,7 +22,7 @@ IN_FLIGHT = 20  # requests at once; beyond it the API server's own fairness queu
 PAGE = 500  # objects per list request, as kubectl does
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 30.0
-LONGEST_QUIET_SECONDS = 60.0  # however long a Retry-After is
+LONGEST_QUIET_SECONDS = 60.0  # however long a Retry-After is: a proxy asks for an hour as if for a second
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # the client writes ASCII where the charset is not said
 MERGE = "application/merge-patch+json"
 REVIEWS = Ref("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
@@ -207,8 +207,7 @@ class HttpKube:
         if not 200 <= code <= 299:
             error = _error(call, code, headers, data)
             if isinstance(error, Unreachable) and error.retry_after:
-                patience = min(error.retry_after, LONGEST_QUIET_SECONDS)
-                self._quiet_until[call.verb, call.ref.plural] = time.monotonic() + patience
+                self._quiet_until[call.verb, call.ref.plural] = time.monotonic() + error.retry_after
             raise error
         return _parsed(call, code, data)
 
@@ -290,7 +289,6 @@ def _message(data: bytes) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    try:
-        return float(headers["Retry-After"])
-    except (KeyError, ValueError):
-        return None
+    """The seconds that a server asks for, as long as we obey it; None when it asks for none, or by a date."""
+    asked = headers.get("Retry-After", "").strip()
+    return min(float(asked), LONGEST_QUIET_SECONDS) if asked.isdecimal() else None
