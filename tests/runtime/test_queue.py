@@ -97,8 +97,7 @@ def test_retries_double_to_a_bound_and_success_forgets_them(queue: WorkQueue[str
     assert queue.retry("a") == FIRST_RETRY
 
 
-def test_a_server_that_asks_for_patience_gets_it(queue: WorkQueue[str]) -> None:
-    assert queue.retry("a", at_least=30.0) == 30.0
+def test_who_retries_may_bound_the_pauses(queue: WorkQueue[str]) -> None:
     assert max(queue.retry("a", at_most=8.0) for _ in range(9)) == 8.0
 
 
@@ -113,4 +112,4 @@ def test_jitter_spreads_retries_between_half_and_whole() -> None:
 def test_depth_counts_what_is_due_and_not_in_work(queue: WorkQueue[str]) -> None:
     queue.add("a")
     queue.add("b", 60)
-    assert (queue.depth(), queue.busy()) == (1, 0)
+    assert queue.depth() == 1

@@ -124,6 +124,21 @@ async def test_a_server_that_asks_for_patience_gets_it() -> None:
         assert bench.queue.depth() == 1
 
 
+async def test_what_the_server_had_wait_does_not_come_back_all_at_once() -> None:
+    bench, shares = Bench(), iter((1.0, 0.5))
+    bench.queue.jitter = lambda: next(shares)
+    for _ in range(2):
+        bench.kube.fail("get", "Toy", Unreachable("get", "toys", 429, "busy", retry_after=30.0))
+    async with bench.working():
+        bench.queue.add(BEAR)
+        bench.queue.add(DOLL)
+        await until(lambda: bench.count("trouble") == 2)
+        bench.clock.pass_(31)
+        assert bench.queue.depth() == 1
+        bench.clock.pass_(15)
+        assert bench.queue.depth() == 2
+
+
 async def test_a_lost_race_is_read_again_soon() -> None:
     bench = Bench()
     bench.kube.fail("apply_status", "Toy", Conflict("apply_status", "toys", 409, "somebody was faster"))
@@ -177,9 +192,10 @@ async def test_several_workers_never_have_one_key(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_shutdown_finishes_what_is_in_work_and_begins_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench, go, finished = Bench(), asyncio.Event(), []
+    bench, begun, go, finished = Bench(), asyncio.Event(), asyncio.Event(), []
 
     async def waiting(key: Key) -> timedelta | None:
+        begun.set()
         await go.wait()
         finished.append(key)
         return None
@@ -187,7 +203,7 @@ async def test_a_shutdown_finishes_what_is_in_work_and_begins_nothing_more(monke
     slow(monkeypatch, waiting)
     async with bench.working() as tasks:
         bench.queue.add(BEAR)
-        await until(bench.queue.busy)
+        await until(begun.is_set)
         bench.queue.add(DOLL)
         draining = asyncio.create_task(bench.workers.drain(10))
         await asyncio.sleep(0)
@@ -199,16 +215,34 @@ async def test_a_shutdown_finishes_what_is_in_work_and_begins_nothing_more(monke
 
 
 async def test_a_shutdown_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench()
+    bench, working = Bench(), asyncio.Event()
 
     async def endless(key: Key) -> timedelta | None:
+        working.set()
         await asyncio.Event().wait()
         return None
 
     slow(monkeypatch, endless)
     async with bench.working():
         bench.queue.add(BEAR)
-        await until(bench.queue.busy)
+        await until(working.is_set)
         begun = time.monotonic()
         await bench.workers.drain(0.1)
         assert 0.1 <= time.monotonic() - begun < 2
+
+
+async def test_a_shutdown_waits_for_nobody_who_waits_for_the_lease_and_lets_none_of_them_begin() -> None:
+    bench, asked, ours = Bench(), asyncio.Event(), asyncio.Event()
+
+    async def confirmed() -> None:
+        asked.set()
+        await ours.wait()
+
+    bench.workers.confirmed = confirmed
+    async with bench.working() as tasks:
+        bench.queue.add(BEAR)
+        await until(asked.is_set)
+        await asyncio.wait_for(bench.workers.drain(10), 1)
+        ours.set()
+        await asyncio.wait_for(tasks[0], 2)
+    assert bench.kube.writes == []

@@ -64,11 +64,11 @@ class WorkQueue(Generic[KeyT]):
         if key in self._due:
             self._push(key, self._due[key])
 
-    def retry(self, key: KeyT, at_least: float = 0.0, at_most: float = LONGEST_RETRY) -> float:
+    def retry(self, key: KeyT, at_most: float = LONGEST_RETRY) -> float:
         """Have `key` worked on again after trouble: 1 s, doubling up to `at_most`, jittered; returns the delay."""
         tries = self._tries.get(key, 0)
         self._tries[key] = tries + 1
-        delay = max(at_least, min(at_most, FIRST_RETRY * 2.0 ** min(tries, 20)) * self.jitter())
+        delay = min(at_most, FIRST_RETRY * 2.0 ** min(tries, 20)) * self.jitter()
         self.add(key, delay)
         return delay
 
@@ -80,10 +80,6 @@ class WorkQueue(Generic[KeyT]):
         """How many keys are due now and not in work."""
         now = self.clock()
         return sum(due <= now for key, due in self._due.items() if key not in self._working)
-
-    def busy(self) -> int:
-        """How many keys are in work."""
-        return len(self._working)
 
     def _push(self, key: KeyT, due: float) -> None:
         self._entries += 1

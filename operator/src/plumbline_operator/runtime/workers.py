@@ -34,31 +34,40 @@ class Workers:
     now: Callable[[], datetime]
     confirmed: Callable[[], Awaitable[None]] = always
     _draining: bool = False
+    _begun: int = 0  # reconciles under way
 
     async def drain(self, seconds: float) -> None:
-        """Begin nothing more; return when nothing is in work any more, or after this time."""
+        """Begin nothing more; return when nothing that was begun is under way, or after this time.
+
+        A worker that waits for the Lease has begun nothing: after a lost one it would wait for ever.
+        """
         self._draining = True
         deadline = time.monotonic() + seconds
-        while True:
-            if not self.queue.busy() or time.monotonic() >= deadline:
-                return
+        while self._begun and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
 
     async def work(self) -> None:
         """Take keys and reconcile them until cancelled, or until drain() was called."""
         while True:
             key = await self.queue.take()
-            if self._draining:
-                self.queue.done(key)  # what is left in the queue is listed again by the next leader
-                return
-            await self.confirmed()
-            self.metrics.queue.set(self.queue.depth())
-            started = time.monotonic()
             try:
-                outcome = await self._reconcile(key)
+                await self.confirmed()
+                if self._draining:
+                    return  # what is left in the queue is listed again by the next leader
+                await self._measured(key)
             finally:
                 self.queue.done(key)
-            self.metrics.reconciles.labels(key.kind, outcome).observe(time.monotonic() - started)
+
+    async def _measured(self, key: Key) -> None:
+        """Reconcile one key, and show how it went."""
+        self.metrics.queue.set(self.queue.depth())
+        self._begun += 1
+        started = time.monotonic()
+        try:
+            outcome = await self._reconcile(key)
+        finally:
+            self._begun -= 1
+        self.metrics.reconciles.labels(key.kind, outcome).observe(time.monotonic() - started)
 
     async def _reconcile(self, key: Key) -> str:
         """Reconcile one key; whatever happens, it comes up again if it has to."""
@@ -78,8 +87,9 @@ class Workers:
         return "done"
 
     def _again(self, key: Key, error: KubeError) -> float:
-        """Have a key come up again after trouble; the delay. When the API server says when, then then."""
+        """Have a key come up again after trouble; the delay. When the API server says when, then not before that."""
         if isinstance(error, Unreachable) and error.retry_after:
-            self.queue.add(key, error.retry_after)
-            return error.retry_after
+            delay = error.retry_after * (2 - self.queue.jitter())  # nor all keys at that very moment
+            self.queue.add(key, delay)
+            return delay
         return self.queue.retry(key, at_most=TROUBLE_RETRY)
