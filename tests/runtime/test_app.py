@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from plumbline_operator import app
 from plumbline_operator.__main__ import main
 from plumbline_operator.app import Life
 from plumbline_operator.kube.errors import Unreachable
+from plumbline_operator.runtime.lease import Election
+from plumbline_operator.runtime.listener import Listener
 from plumbline_operator.runtime.metrics import Metrics
 from plumbline_operator.settings import Settings, read_settings
+from plumbline_operator.signals.http import HttpSignals
 from tests.support.fake_kube import FakeKube
 
 IMAGES = {f"PLUMBLINE_{name}_IMAGE": f"{name.lower()}:1" for name in ("JOBS", "SERVING", "ROUTER")}
@@ -123,6 +127,21 @@ async def test_a_missing_right_on_the_lease_names_the_lease() -> None:
     kube.denied = {("update", "leases")}
     await app._lead(settings(), life, Metrics(), kube)
     assert "update leases.coordination.k8s.io plumbline-operator in namespace plumbline-system" in life.illness
+
+
+async def test_a_shutdown_waits_for_work_and_for_the_watches_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lasting(*_: object) -> None:
+        await asyncio.sleep(0.5)
+
+    monkeypatch.setattr(app, "LISTENER_SECONDS", 0.5)
+    monkeypatch.setattr(app.Workers, "drain", lasting)
+    monkeypatch.setattr(app, "listener", lambda ears, namespaces: Listener(lambda stop, ending: asyncio.sleep(0.5)))
+    kube, life = FakeKube(), Life()
+    election = Election(kube, "plumbline-system", "plumbline-operator", time.monotonic)
+    life.end()
+    begun = time.monotonic()
+    await app._work(settings(), life, Metrics(), kube, HttpSignals(), election)  # type: ignore[arg-type]
+    assert 0.5 <= time.monotonic() - begun < 0.9
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
