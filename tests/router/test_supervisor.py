@@ -25,10 +25,10 @@ def program(log: Path, body: str) -> list[str]:
 class House:
     """A folder with a pretended Envoy; its agent gives the orders and then does what it is told."""
 
-    def __init__(self, folder: Path, envoy: str = f"say('envoy up'); {SLEEP}") -> None:
+    def __init__(self, folder: Path, envoy: str = f"say('envoy up'); {SLEEP}", drain_seconds: float = 0.1) -> None:
         self.folder, self.log = folder, folder / "log"
         self.log.touch()
-        orders = {"command": program(self.log, envoy), "socket": str(folder / "sock"), "drain_seconds": 0.1}
+        orders = {"command": program(self.log, envoy), "socket": str(folder / "sock"), "drain_seconds": drain_seconds}
         self._orders = json.dumps(orders)
 
     def agent(self, body: str) -> list[str]:
@@ -66,6 +66,20 @@ async def test_the_agent_ends_before_envoy_is_told_to(tmp_path: Path) -> None:
     await house.until("agent set")
     assert await stopped(house, task) == 0
     assert house.said()[-2:] == ["agent ends", "envoy ends"]
+
+
+@pytest.mark.parametrize("agent", [SLEEP, f"signal.signal(15, lambda *_: sys.exit(1)); say('agent set'); {SLEEP}"])
+async def test_callers_get_their_time_to_leave_when_the_agent_cannot_drain(tmp_path: Path, agent: str) -> None:
+    envoy = f"signal.signal(15, lambda *_: (say('envoy ends'), sys.exit(0))); say('envoy up'); {SLEEP}"
+    house = House(tmp_path, envoy, drain_seconds=1.0)
+    task = asyncio.create_task(supervise(tmp_path, house.agent(agent)))
+    await house.until("envoy up")
+    if "agent set" in agent:
+        await house.until("agent set")
+    begun = time.monotonic()
+    assert await stopped(house, task) == 0
+    assert time.monotonic() - begun >= 1.0
+    assert house.said()[-1] == "envoy ends"
 
 
 async def test_the_end_of_envoy_is_the_end_of_the_router_and_of_its_agent(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def supervise(folder: Path, agent: Sequence[str] = AGENT) -> int:
     if envoy.returncode is not None:
         await _end(last, 0.0)
         return 1
-    await _drained(last, orders.drain_seconds)
+    await _drained(last, envoy, orders.drain_seconds)
     await _end(envoy, STOP_SECONDS)
     return 0
 
@@ -108,12 +108,14 @@ async def _first(*waits: Coroutine[Any, Any, object]) -> None:
             task.cancel()
 
 
-async def _drained(agent: Process, seconds: float) -> None:
-    """Have the agent drain Envoy. Without an agent callers get the same time to leave, but nobody tells them."""
-    if agent.returncode is None:
-        await _end(agent, 2 * seconds + ANSWER_SECONDS)
-    else:
-        await asyncio.sleep(seconds)
+async def _drained(agent: Process, envoy: Process, seconds: float) -> None:
+    """Have the agent drain Envoy. Where it does not, callers get the same time to leave, but nobody tells them.
+
+    It may be gone, may have begun a moment ago and die of the signal, or may fail while it drains.
+    """
+    begun = time.monotonic()
+    await _end(agent, 2 * seconds + ANSWER_SECONDS)
+    await _first(asyncio.sleep(begun + seconds - time.monotonic()), envoy.wait())
 
 
 async def _begin(command: Sequence[str]) -> Process:
