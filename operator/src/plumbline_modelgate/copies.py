@@ -4,52 +4,128 @@ from collections.abc import Iterable
 
 import onnx
 
-_MOVES = frozenset(
+COMPUTES = frozenset(
     {
-        "ArrayFeatureExtractor",
-        "Cast",
-        "CastLike",
-        "CategoryMapper",
-        "CenterCropPad",
-        "Compress",
-        "Concat",
-        "ConcatFromSequence",
-        "DepthToSpace",
-        "Dropout",
-        "Expand",
-        "FeatureVectorizer",
-        "Flatten",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Identity",
-        "Max",
-        "Min",
-        "Pad",
-        "Reshape",
-        "ReverseSequence",
-        "Scatter",
-        "ScatterElements",
-        "ScatterND",
-        "SequenceAt",
-        "SequenceConstruct",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "SplitToSequence",
-        "Squeeze",
-        "StringConcat",
-        "StringNormalizer",
-        "StringSplit",
-        "Tile",
-        "TopK",
-        "Transpose",
-        "Unique",
-        "Unsqueeze",
-        "Where",
+        "Acos",
+        "Acosh",
+        "Add",
+        "AffineGrid",
+        "ArgMax",
+        "ArgMin",
+        "Asin",
+        "Asinh",
+        "Atan",
+        "Atanh",
+        "BatchNormalization",
+        "Bernoulli",
+        "Binarizer",
+        "BitShift",
+        "BitwiseNot",
+        "BitwiseXor",
+        "BlackmanWindow",
+        "Constant",
+        "ConstantOfShape",
+        "Conv",
+        "ConvInteger",
+        "ConvTranspose",
+        "Cos",
+        "Cosh",
+        "DFT",
+        "DeformConv",
+        "DequantizeLinear",
+        "Div",
+        "DynamicQuantizeLinear",
+        "Equal",
+        "Erf",
+        "Exp",
+        "EyeLike",
+        "GRU",
+        "Gemm",
+        "Greater",
+        "GreaterOrEqual",
+        "GroupNormalization",
+        "HammingWindow",
+        "HannWindow",
+        "HardSigmoid",
+        "Hardmax",
+        "If",
+        "InstanceNormalization",
+        "IsInf",
+        "IsNaN",
+        "LRN",
+        "LSTM",
+        "Less",
+        "LessOrEqual",
+        "LinearClassifier",
+        "LinearRegressor",
+        "Log",
+        "LogSoftmax",
+        "LpNormalization",
+        "MatMul",
+        "MatMulInteger",
+        "MeanVarianceNormalization",
+        "MelWeightMatrix",
+        "Mul",
+        "Multinomial",
+        "Neg",
+        "NegativeLogLikelihoodLoss",
+        "NonMaxSuppression",
+        "NonZero",
+        "Normalizer",
+        "Not",
+        "OneHotEncoder",
+        "OptionalHasElement",
+        "Pow",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+        "RMSNormalization",
+        "RNN",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Reciprocal",
+        "ReduceLogSum",
+        "ReduceSumSquare",
+        "RegexFullMatch",
+        "STFT",
+        "SVMClassifier",
+        "SVMRegressor",
+        "Scaler",
+        "Selu",
+        "SequenceEmpty",
+        "SequenceLength",
+        "SequenceMap",
+        "Shape",
+        "Sigmoid",
+        "Sign",
+        "Sin",
+        "Sinh",
+        "Size",
+        "Softmax",
+        "SoftmaxCrossEntropyLoss",
+        "Softsign",
+        "Sqrt",
+        "Sub",
+        "SwiGLU",
+        "Tan",
+        "Tanh",
+        "TfIdfVectorizer",
+        "TreeEnsemble",
+        "TreeEnsembleClassifier",
+        "TreeEnsembleRegressor",
+        "Xor",
     }
 )
-"""Operators that move, cut, pick or paste values without computing new ones."""
+"""Operators whose outputs are new values, and those whose bodies alone say what comes out.
+
+All others may give back a value as it came: they move, cut, pick or paste, or leave some values as they are (Relu those
+above zero, ReduceSum those that stand alone). One that is not known here may, too.
+"""
+
+_ALONE = frozenset({"Einsum", "Mean", "Sum"})
+"""Operators that compute from several inputs, and move, or give back, a single one."""
 
 _NAMES = frozenset[str]()
 
@@ -72,11 +148,17 @@ def _follow(nodes: Iterable[onnx.NodeProto], carried: dict[str, frozenset[str]])
     """Add what each value of these nodes, which come in the order of their use, may carry."""
     for node in nodes:
         given = _NAMES.union(*(carried.get(name, _NAMES) for name in node.input))
-        bodies = [body for attribute in node.attribute for body in (attribute.g, *attribute.graphs) if body.node]
-        found = given if node.op_type in _MOVES else _NAMES
+        bodies = [body for attribute in node.attribute for body in (attribute.g, *attribute.graphs) if body.output]
+        found = given if _moves(node) else _NAMES
         for body in bodies:  # of an If, a Loop or a Scan: it sees the values around it, and takes the node's inputs
             inside = carried | {one.name: given for one in body.input}
             _follow(body.node, inside)
             found = found.union(*(inside.get(one.name, _NAMES) for one in body.output))
         if found:
             carried |= dict.fromkeys(node.output, found)
+
+
+def _moves(node: onnx.NodeProto) -> bool:
+    if node.op_type in _ALONE:
+        return len(node.input) == 1
+    return node.op_type not in COMPUTES
