@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -112,6 +112,60 @@ async def test_an_end_that_never_comes_is_not_waited_for(monkeypatch: pytest.Mon
 
     lives = Lives()
     one = Listener(live, first_pause=0.01)
+    running = asyncio.create_task(one.run())
+    await until(lambda: len(lives.threads) == 2)
+    await ended(one, running)
+
+
+async def test_it_begins_again_when_the_process_was_asked_to_exit_in_its_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fall(number: int) -> None:
+        if number == 1:
+            raise SystemExit("enough")
+
+    lives = Lives(fall)
+    one = Listener(lives.live, first_pause=0.01)
+    running = asyncio.create_task(one.run())
+    await until(lambda: len(lives.threads) == 2)
+    assert "the watches fell: SystemExit: enough" in caplog.text
+    await ended(one, running)
+
+
+async def test_what_a_life_leaves_open_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "LEFT_SECONDS", 0.1)
+
+    async def stubborn() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.Event().wait()
+
+    async def live(stop: asyncio.Event, ending: Callable[[], None]) -> None:
+        open_ones.append(stubborn())
+        await anext(open_ones[-1])
+        if len(open_ones) > 1:
+            await stop.wait()
+
+    open_ones: list[AsyncIterator[None]] = []
+    one = Listener(live, first_pause=0.01)
+    running = asyncio.create_task(one.run())
+    await until(lambda: len(open_ones) == 2)
+    await ended(one, running)
+
+
+async def test_it_begins_again_when_its_loop_is_stopped_while_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def torn(loop: asyncio.AbstractEventLoop) -> None:
+        loop.close()
+        raise RuntimeError("Event loop stopped before Future completed.")
+
+    def fall(number: int) -> None:
+        if number == 1:
+            raise ValueError("over")
+
+    monkeypatch.setattr(listener, "_close", torn)
+    lives = Lives(fall)
+    one = Listener(lives.live, first_pause=0.01)
     running = asyncio.create_task(one.run())
     await until(lambda: len(lives.threads) == 2)
     await ended(one, running)

@@ -24,10 +24,11 @@ CALM_SECONDS = 60.0  # after so long a life the pauses start from the first one 
 
 END_SECONDS = 10.0  # that an end may take; kopf's takes five when it falls, and now and then for ever
 READY_SECONDS = 60.0  # that kopf may take to learn what the API server serves
+LEFT_SECONDS = 1.0  # that what kopf has left may take to be cancelled, and as long once more to be closed
 
 log = logging.getLogger(__name__)
 
-Life = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
+Live = Callable[[asyncio.Event, Callable[[], None]], Awaitable[None]]
 """Listens until the event is set, or raises; calls the function once it begins to end, for whatever reason."""
 
 
@@ -46,7 +47,7 @@ class NotServed(Exception):
 class Listener:
     """Keeps one life of `live` going in a thread. Call everything from one event loop."""
 
-    live: Life
+    live: Live
     first_pause: float = FIRST_PAUSE
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
     _stop: Callable[[], object] = lambda: None
@@ -77,35 +78,49 @@ class Listener:
 
     async def _once(self) -> str | None:
         """One life, from its beginning to its end; why it fell, None when it was told to end."""
-        ours, theirs = asyncio.get_running_loop(), asyncio.new_event_loop()
-        theirs.set_exception_handler(_left_behind)
-        over: asyncio.Future[str | None] = ours.create_future()
-        flag, told = asyncio.Event(), threading.Event()
+        thread = _Thread(self.live)
+        self._stop = thread.stop
+        return await thread.over
 
-        last_calls: list[asyncio.TimerHandle] = []
 
-        def ending() -> None:
-            last_calls.append(theirs.call_later(END_SECONDS, theirs.stop))
+class _Thread:
+    """One life, in a thread and an event loop of its own. However it ends, `over` is told: why, None after stop()."""
 
-        def thread() -> None:
-            trouble = "they ended by themselves"
-            try:
-                theirs.run_until_complete(self.live(flag, ending))
-            except Exception as error:  # noqa: BLE001  # the thread's boundary: whatever it was, it is told and begun again
-                trouble = f"{type(error).__name__}: {error}"
-            for call in last_calls:
+    def __init__(self, live: Live) -> None:
+        self._live, self._flag, self._told = live, asyncio.Event(), threading.Event()
+        self._last_calls: list[asyncio.TimerHandle] = []
+        self._ours, self._theirs = asyncio.get_running_loop(), asyncio.new_event_loop()
+        self._theirs.set_exception_handler(_left_behind)
+        self.over: asyncio.Future[str | None] = self._ours.create_future()
+        threading.Thread(target=self._run, name="listener", daemon=True).start()
+
+    def stop(self) -> None:
+        """Have it end soon."""
+        self._told.set()
+        _tell(self._theirs, self._flag.set)
+        _tell(self._theirs, self._ending)
+
+    def _ending(self) -> None:
+        self._last_calls.append(self._theirs.call_later(END_SECONDS, self._theirs.stop))
+
+    def _run(self) -> None:
+        # The thread's boundary: whatever goes wrong is told and begun again, SystemExit and the like too.
+        trouble = "they ended by themselves"
+        try:
+            self._theirs.run_until_complete(self._live(self._flag, self._ending))
+        except BaseException as error:  # noqa: BLE001
+            trouble = f"{type(error).__name__}: {error}"
+        try:
+            for call in self._last_calls:
                 call.cancel()
-            _close(theirs)
-            _tell(ours, over.set_result, None if told.is_set() else trouble)
+            _close(self._theirs)
+        except BaseException:
+            log.warning("what the watches left could not be closed", exc_info=True)
+        _tell(self._ours, self._tell_over, None if self._told.is_set() else trouble)
 
-        def stop() -> None:
-            told.set()
-            _tell(theirs, flag.set)
-            _tell(theirs, ending)
-
-        self._stop = stop
-        threading.Thread(target=thread, name="listener", daemon=True).start()
-        return await over
+    def _tell_over(self, trouble: str | None) -> None:
+        if not self.over.done():  # nobody waits any more
+            self.over.set_result(trouble)
 
 
 def _left_behind(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -118,10 +133,13 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
-    if left:
-        loop.run_until_complete(asyncio.wait(left, timeout=1))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.close()
+    try:
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LEFT_SECONDS))
+        generators = loop.create_task(loop.shutdown_asyncgens())
+        loop.run_until_complete(asyncio.wait([generators], timeout=LEFT_SECONDS))
+    finally:
+        loop.close()
 
 
 def _tell(loop: asyncio.AbstractEventLoop, task: Callable[..., object], *arguments: object) -> None:
