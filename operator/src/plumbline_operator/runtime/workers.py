@@ -43,7 +43,9 @@ class Workers:
         """
         self._draining = True
         deadline = time.monotonic() + seconds
-        while self._begun and time.monotonic() < deadline:
+        while True:
+            if not self._begun or time.monotonic() >= deadline:
+                return
             await asyncio.sleep(0.05)
 
     async def work(self) -> None:
