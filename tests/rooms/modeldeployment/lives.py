@@ -1,5 +1,7 @@
 """Deployments that already serve, for stories that begin there."""
 
+from plumbline_operator.model.conditions import find
+from plumbline_operator.model.meta import Manifest
 from plumbline_operator.rooms.modeldeployment.handlers import ROOM
 from tests.rooms.release_objects import (
     Stage,
@@ -7,6 +9,11 @@ from tests.rooms.release_objects import (
     stage,
     surroundings,
 )
+
+
+def message_of(own: Manifest) -> str:
+    """What a deployment says about itself."""
+    return str((find(own["status"]["conditions"], "Ready") or {})["message"])
 
 
 async def serving(*steps: dict[str, object], warm: int = 1) -> Stage:

@@ -1,9 +1,14 @@
 """Back to what served before: by the spec, or by a pin, at once and without a gate."""
 
-from tests.rooms.modeldeployment.lives import second_serves, serving
+import pytest
+
+from plumbline_operator.model.meta import Manifest
+from tests.rooms.modeldeployment.lives import message_of, second_serves, serving
+from tests.rooms.registry_objects import model
 from tests.rooms.release_objects import (
     CANARY,
     FIRST,
+    SECOND,
     SHADOW,
     THIRD,
     approved,
@@ -126,6 +131,57 @@ async def test_going_back_to_what_was_denied_since_is_refused() -> None:
     own = await cluster.until_settled()
     assert ready_of(own) == ("False", "VersionNotApproved")
     assert cluster.weights() == {"v2": 100}
+
+
+OLD = approved("v1", FIRST)
+DENIAL = consent(OLD, "objection", decision="Deny")
+
+
+@pytest.mark.parametrize("by", ["spec", "pin"])
+@pytest.mark.parametrize("kept", [True, False], ids=["version there", "version gone"])
+async def test_a_denial_keeps_a_version_out_before_its_status_has_heard_of_it(by: str, *, kept: bool) -> None:
+    cluster = await second_serves()
+    cluster.kube.put(DENIAL)
+    if not kept:
+        cluster.kube.remove(OLD)
+    if by == "spec":
+        cluster.go_to("v1")
+    else:
+        cluster.kube.put(pin())
+    own = await cluster.until_settled()
+    assert ready_of(own) == ("False", "VersionNotApproved")
+    assert message_of(own) == "ModelVersion v1 served before, but grace denies it in Approval objection-v1."
+    assert cluster.weights() == {"v2": 100}
+    cluster.kube.remove(DENIAL)
+    await cluster.until_settled()
+    assert cluster.weights() == {"v1": 100}
+
+
+@pytest.mark.parametrize(
+    "denial",
+    [
+        consent(approved("v1", SECOND), "objection", decision="Deny"),
+        consent(OLD, "objection", decision="Deny", expiresAt="2026-03-01T11:59:59Z"),
+        consent(OLD, "objection", decision="Deny", approver="ada"),
+        consent(approved("v3", FIRST), "objection", decision="Deny"),
+    ],
+    ids=["of another digest", "expired", "by the author", "of another version"],
+)
+async def test_a_denial_that_does_not_count_keeps_nothing_out(denial: Manifest) -> None:
+    cluster = await second_serves()
+    cluster.kube.put(denial)
+    cluster.go_to("v1")
+    assert ready_of(await cluster.until_settled()) == ("True", "RolledBack")
+
+
+async def test_going_back_counts_no_approvals() -> None:
+    """What has served is known to work; when it matters nobody should have to be found to sign."""
+    cluster = await second_serves()
+    for one in cluster.kube.all("Approval"):
+        cluster.kube.remove(one)
+    cluster.kube.put(model(approvals={"required": 2}))
+    cluster.go_to("v1")
+    assert ready_of(await cluster.until_settled()) == ("True", "RolledBack")
 
 
 async def test_a_version_made_again_with_another_model_is_another_version() -> None:

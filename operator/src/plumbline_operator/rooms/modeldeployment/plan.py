@@ -43,6 +43,7 @@ from plumbline_operator.rooms.modeldeployment.world import (
     available_replicas,
     candidate,
     complaint,
+    denial,
     said,
     unconsented,
 )
@@ -119,10 +120,9 @@ def come_back(
     seen: Observed, status: ModelDeploymentStatus, known: Served, pin: ReleasePin | None, now: datetime
 ) -> Decision:
     """To a version that was stable before: everything at once, as soon as one of its pods is ready."""
-    raw = seen.versions.get(known.version)
-    if raw is not None and is_refused(raw):
-        text = f"ModelVersion {known.version} served before, but its approval does not count now ({said(raw)})."
-        return waiting(without_target(status), unconsented(raw), text)
+    refused = objection(seen, known, now)
+    if refused is not None:
+        return waiting(without_target(status), *refused)
     if seen.ready_pods(known.variant) > 0:
         after = promoted(status, known, "Pin" if pin else "Rollback", now)
         reason = Reason.PINNED if pin else Reason.ROLLED_BACK
@@ -134,6 +134,22 @@ def come_back(
     if trouble:
         return waiting(after, Reason.CONNECTION_NOT_READY, trouble)
     return waiting(after, Reason.VERSION_NOT_READY, words.pods_missing(known, complaint(seen, known.variant)))
+
+
+def objection(seen: Observed, known: Served, now: datetime) -> tuple[Reason, str] | None:
+    """Why a version that was stable before must not be again, or None.
+
+    Its status is a moment old, and so might miss a denial.
+    """
+    raw = seen.versions.get(known.version)
+    text = f"ModelVersion {known.version} served before, but"
+    if raw is not None and is_refused(raw):
+        return unconsented(raw), f"{text} its approval does not count now ({said(raw)})."
+    denied = denial(seen, known, now)
+    if denied is not None:
+        who = f"{denied.spec.approver} denies it in Approval {denied.metadata.name}"
+        return Reason.VERSION_NOT_APPROVED, f"{text} {who}."
+    return None
 
 
 def halted(status: ModelDeploymentStatus, obstacle: Obstacle) -> Decision:

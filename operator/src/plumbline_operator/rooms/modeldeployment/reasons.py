@@ -20,6 +20,7 @@ class Reason(StrEnum):
     SHADOW_DISAGREES = "ShadowDisagrees"
     CANARY_FAILING = "CanaryFailing"
     MODEL_NOT_FOUND = "ModelNotFound"
+    MODEL_NOT_READY = "ModelNotReady"
     VERSION_NOT_FOUND = "VersionNotFound"
     VERSION_OF_OTHER_MODEL = "VersionOfOtherModel"
     VERSION_NOT_APPROVED = "VersionNotApproved"
@@ -87,6 +88,11 @@ REASONS: dict[StrEnum, Explained] = {
     Reason.MODEL_NOT_FOUND: Explained(
         "The RegisteredModel in spec.modelRef does not exist.", "Create it, or correct the name."
     ),
+    Reason.MODEL_NOT_READY: Explained(
+        "The spec of the RegisteredModel in spec.modelRef cannot be used, so nobody says whose approvals count. "
+        "What served before goes on serving.",
+        "Look at the RegisteredModel's own message; it goes on by itself once that is mended.",
+    ),
     Reason.VERSION_NOT_FOUND: Explained(
         "The ModelVersion in spec.versionRef does not exist (any more). What served before goes on serving.",
         "Correct the name, or wait for the TrainingRun that makes it.",
@@ -96,7 +102,7 @@ REASONS: dict[StrEnum, Explained] = {
         "Name a version of the model in spec.modelRef.",
     ),
     Reason.VERSION_NOT_APPROVED: Explained(
-        "The version is not Ready: it is still evaluated, a gate failed, or somebody denied it. It gets no requests.",
+        "The version is still evaluated, a gate failed, or somebody denied it. It is neither brought in nor back.",
         "Look at the ModelVersion's own message; it goes on by itself once the version is Ready.",
     ),
     Reason.AWAITING_APPROVAL: Explained(

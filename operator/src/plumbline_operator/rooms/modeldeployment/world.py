@@ -10,7 +10,7 @@ from plumbline_operator.model.attempts import SeenJob
 from plumbline_operator.model.conditions import find, is_true
 from plumbline_operator.model.meta import Manifest
 from plumbline_operator.model.names import child_name
-from plumbline_operator.rooms.approval.api import Approval
+from plumbline_operator.rooms.approval.api import Approval, ApprovalSpec, refusal
 from plumbline_operator.rooms.connection.api import unusable
 from plumbline_operator.rooms.modeldeployment.api import ModelDeployment, Served
 from plumbline_operator.rooms.modeldeployment.reasons import Reason
@@ -18,6 +18,7 @@ from plumbline_operator.rooms.modelversion.api import AWAITS_CONSENT, ModelVersi
 from plumbline_operator.rooms.modelversion.api import Reason as Consent
 from plumbline_operator.rooms.modelversion.api import read_spec as read_version
 from plumbline_operator.rooms.modelversion.consent import count
+from plumbline_operator.rooms.registeredmodel.api import RegisteredModelSpec
 from plumbline_operator.rooms.registeredmodel.api import read_spec as read_model
 from plumbline_operator.rooms.releasepin.api import ReleasePin
 from plumbline_operator.runtime.room import Images
@@ -107,23 +108,47 @@ def candidate(seen: Observed, name: str, now: datetime) -> Served | Obstacle:
         advice = "Name another version, or resolve that." if stuck else "Waiting for it."
         return Obstacle(unconsented(raw), f"ModelVersion {name} is not Ready ({said(raw)}). {advice}", lasting=stuck)
     withheld = _withheld(seen, name, version, now)
-    if withheld:
-        text = f"ModelVersion {name} is Ready, but not by the approvals there are now: {withheld} Looking again."
-        return Obstacle(Reason.AWAITING_APPROVAL, text, passing=True)
+    if withheld is not None:
+        return withheld
     target = seen.deployment.status.target
     if target is not None and (target.version, target.manifest) == (name, version.manifest):
         return target
     return _new(seen, name, version)
 
 
-def _withheld(seen: Observed, name: str, version: ModelVersionSpec, now: datetime) -> str:
-    """What people's decisions lack for this version at this moment; empty when nothing."""
+def _withheld(seen: Observed, name: str, version: ModelVersionSpec, now: datetime) -> Obstacle | None:
+    """What people's decisions lack for this version at this moment; None when nothing."""
     model = read_model(seen.model)
     if model is None:
-        return f"RegisteredModel {version.model_ref.name} cannot be used, so nobody says whose consent counts."
+        text = f"RegisteredModel {version.model_ref.name} cannot be used, so nobody says whose approvals count."
+        return Obstacle(Reason.MODEL_NOT_READY, f"{text} Look at its own message.")
     own = [one for one in seen.approvals if one.spec.version.name == name]
     tally = count(own, version, model, now)
-    return "" if tally.reason is Consent.APPROVED else tally.message
+    if tally.reason is Consent.APPROVED:
+        return None
+    reason = Reason.AWAITING_APPROVAL if tally.reason in AWAITS_CONSENT else Reason.VERSION_NOT_APPROVED
+    text = f"ModelVersion {name} is Ready, but not by the approvals there are now: {tally.message} Looking again."
+    return Obstacle(reason, text, passing=True)
+
+
+def denial(seen: Observed, known: Served, now: datetime) -> Approval | None:
+    """A denial, as it lies there now, of a version that served before; its status may not have heard of it yet."""
+    version, model = read_version(seen.versions.get(known.version)), read_model(seen.model)
+    denials = [one for one in seen.approvals if one.spec.decision == "Deny" and one.spec.version.name == known.version]
+    about = [one for one in denials if one.spec.version.manifest == known.manifest]
+    return next((one for one in about if _counts(one.spec, version, model, now)), None)
+
+
+def _counts(
+    denial: ApprovalSpec, version: ModelVersionSpec | None, model: RegisteredModelSpec | None, now: datetime
+) -> bool:
+    """Whether a denial counts.
+
+    The version says whose decision does not, and the model whose does. Where one of them cannot be asked, it counts.
+    """
+    if version is None or model is None or version.manifest != denial.version.manifest:
+        return denial.expires_at is None or now < denial.expires_at
+    return refusal(denial, version, model, now) is None
 
 
 def _new(seen: Observed, name: str, version: ModelVersionSpec) -> Served | Obstacle:
