@@ -24,6 +24,7 @@ NAMESPACE, ELSEWHERE = "team", "gitops"
 APPROVERS = "ml-approvers"
 ALICE, BOB, CAROL, MALLORY = (f"{name}@example.com" for name in ("alice", "bob", "carol", "mallory"))
 PIPELINE = f"system:serviceaccount:{ELSEWHERE}:pipeline"
+OPERATOR = "system:serviceaccount:plumbline-system:plumbline"
 LOCAL = f"system:serviceaccount:{NAMESPACE}:pipeline"  # whoever edits in the namespace can make a token for it
 ACTIVE_SECONDS = 60  # the API server notices policies by watching; it takes a second or two
 
@@ -168,10 +169,10 @@ def _until_in_force(cast: Cast) -> None:
         wait_until(f"the policy that says {words!r}", lambda a=ask, w=words: w in a(), seconds=ACTIVE_SECONDS)
 
 
-def _said(person: Person, *arguments: str) -> str:
+def _said(person: Person, *arguments: str, stdin: str | None = None) -> str:
     """Why a kubectl command is refused; empty when it is not."""
     try:
-        person.kubectl(*arguments)
+        person.kubectl(*arguments, stdin=stdin)
     except ClusterError as error:
         return str(error)
     return ""
@@ -263,9 +264,18 @@ def test_an_author_cannot_remove_the_denial_of_what_is_theirs(cast: Cast) -> Non
     cast.bob.create(approval("denied", BOB, group=APPROVERS, decision="Deny"))
     assert f"only {BOB} can take this denial back; you are {ALICE}" in cast.alice.removal("denied")
     assert f"you are {MALLORY}" in cast.mallory.removal("denied")
-    with pytest.raises(ClusterError, match="can take this denial back"):
+
+
+def test_who_empties_a_namespace_is_told_which_denials_stay_and_removes_the_rest(cast: Cast) -> None:
+    cast.bob.create(approval("a-denial", BOB, group=APPROVERS, decision="Deny"))
+    for name in ("a-consent", "b-consent"):
+        cast.bob.create(approval(name, BOB, group=APPROVERS))
+    with pytest.raises(ClusterError, match=r"(?s)a-denial.*can take this denial back"):
         cast.alice.kubectl("delete", "approvals", "--all", "--wait=false")
-    assert cast.bob.kubectl("get", "approval", "denied", "-o", "name").strip() == "approval.plumbline.dev/denied"
+    left = cast.bob.kubectl("get", "approvals", "-o", "name")
+    assert "approval.plumbline.dev/a-denial" in left
+    assert "consent" not in left
+    assert cast.pipeline.kubectl("delete", "approval", "a-denial", "--wait=false")
 
 
 def test_who_denied_takes_it_back(cast: Cast) -> None:
@@ -314,6 +324,28 @@ def test_who_impersonates_a_person_does_not_act_for_them(cast: Cast) -> None:
     assert "carries no credential id" in alias.refusal(run("disguised", author=ALICE))
     masked = cast.mallory.acting_as(PIPELINE, "system:serviceaccounts", "system:authenticated")
     assert "carries no credential id" in masked.refusal(approval("disguised", BOB))
+
+
+@pytest.mark.parametrize("record", [snapshot("masked"), version("masked")], ids=lambda one: one["kind"])
+def test_who_impersonates_the_operator_writes_no_records(cast: Cast, record: Manifest) -> None:
+    masked = cast.mallory.acting_as(OPERATOR, "system:serviceaccounts", "system:authenticated")
+    assert "carries no credential id" in masked.refusal(record, "--validate=false")
+
+
+def test_who_impersonates_the_operator_reports_nothing(cast: Cast) -> None:
+    """The operator's own token carries a credential id, so its reports are taken."""
+    cast.alice.create(run("observed", author=ALICE))
+    config = cast.cluster.service_account_kubeconfig("plumbline-system", "plumbline")
+    masked = cast.mallory.acting_as(OPERATOR, "system:serviceaccounts", "system:authenticated")
+    assert "carries no credential id" in _reported(masked, "observed")
+    assert _reported(Person(cast.cluster, "the operator", config), "observed") == ""
+
+
+def _reported(person: Person, name: str) -> str:
+    """Why a status of a run, written as the operator writes it, is refused; empty when it is not."""
+    report = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainingRun", "metadata": {"name": name}}
+    options = ("apply", "--server-side", "--subresource=status", "--validate=false", "-f", "-")
+    return _said(person, *options, stdin=json.dumps(report | {"status": {"manifest": RESULT}}))
 
 
 def test_a_credential_id_cannot_be_made_up(cast: Cast) -> None:

@@ -129,7 +129,8 @@ def test_credential_ids_are_asked_for_unless_the_cluster_gives_none(rendered: li
         policies = of_kind(found, "ValidatingAdmissionPolicy")
         return {p["metadata"]["name"] for p in policies if "credential-id" in str(p["spec"]["validations"])}
 
-    assert asking(rendered) == {"plumbline-author", "plumbline-approver", "plumbline-denial"}
+    every = ("author", "approver", "denial", "records", "reports")
+    assert asking(rendered) == {f"plumbline-{name}" for name in every}
     assert asking(documents("--set=admission.refuseImpersonation=false")) == set()
 
 

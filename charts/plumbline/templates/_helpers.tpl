@@ -27,12 +27,14 @@ edits there can make a token for it, and so the author could act for the approve
         !request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':')
 {{- end }}
 
-{{- /* A validation: the caller's own credentials. Policies see only who is impersonated, but an impersonated request has
+{{- /* A validation: the caller's own credentials, `unless` a CEL expression holds. Policies see only who is impersonated, but an impersonated request has
 no credential id, and nobody gets one without the right to impersonate that very extra. */ -}}
 {{- define "plumbline.credential" -}}
 {{- if .root.Values.admission.refuseImpersonation }}
 - expression: >-
-    {{ .unless }} ||
+    {{- with .unless }}
+    {{ . }} ||
+    {{- end }}
     (has(request.userInfo.extra) && 'authentication.kubernetes.io/credential-id' in request.userInfo.extra)
   messageExpression: >-
     'this request as ' + request.userInfo.username + ' carries no credential id, so it may be impersonated. Use your own ' +
