@@ -117,7 +117,7 @@ def admin(router: Router, path: str) -> bytes:
 def failed_start(folder: Path, settings: ServingSettings, secrets: dict[str, str]) -> dict[str, bytes]:
     """The last words of servers that cannot start: what the kubelet puts into the pod's status."""
     said = {}
-    for change in ({"redact": {"nobody": "Drop"}}, {"bucket": "another"}, {"manifest": "sha256:" + "0" * 64}):
+    for change in ({"redact": {"name": "Mask"}}, {"bucket": "another"}, {"manifest": "sha256:" + "0" * 64}):
         served = start_serving(settings.model_copy(update=change), folder, environment=secrets)
         assert served.process.wait(60) == 1
         said[f"termination message of {change}"] = served.process.text().encode()

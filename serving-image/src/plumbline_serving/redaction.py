@@ -1,6 +1,7 @@
 """What of a request and its answer may be logged. Applied before a record exists, so nothing raw waits in a queue."""
 
 import hmac
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from plumbline_serving.errors import StartFailure
 from plumbline_serving.tensors import Array, Signature, TensorSpec
+
+logger = logging.getLogger(__name__)
 
 DROP, HASH = "Drop", "Hash"
 Rules = Mapping[str, str]
@@ -59,19 +62,27 @@ class Redaction:
 def redaction_of(signature: Signature, rules: Rules, copies: Mapping[str, frozenset[str]], key: bytes) -> Redaction:
     """The redaction that the settings ask for. Raises StartFailure for a rule that cannot be kept.
 
+    Rules are made from the columns of the training data, and not every column is an input of the model: a hashed key
+    by which tables were joined is none. There is nothing of such a column to keep out of the log.
+
     `copies`: output → inputs whose values it may repeat. Such an output is logged as the strictest rule of those
     inputs says, or what was left out on the way in would be in the log on the way out.
     """
-    known = {spec.name for spec in signature.inputs}
     for name, rule in rules.items():
-        if name not in known:
-            raise StartFailure(f"redact names {name!r}, which is no input of the model; its inputs are {sorted(known)}")
         if rule not in (DROP, HASH):
             raise StartFailure(f"redact.{name} is {rule!r}; expected {DROP!r} or {HASH!r}")
+    rules = _of_inputs(signature, rules)
     repeated = {output: _strictest(rules, inputs) for output, inputs in copies.items()}
     outputs = _side(signature.outputs, repeated)
     places = tuple(place for place, spec in enumerate(signature.outputs) if spec in outputs.kept)
     return Redaction(_side(signature.inputs, rules), outputs, places, key)
+
+
+def _of_inputs(signature: Signature, rules: Rules) -> Rules:
+    own = {spec.name: rules[spec.name] for spec in signature.inputs if spec.name in rules}
+    if rules:
+        logger.info("redacted inputs: %d; rules that name no input: %d", len(own), len(rules) - len(own))
+    return own
 
 
 def _strictest(rules: Rules, inputs: frozenset[str]) -> str:
