@@ -6,18 +6,15 @@ import hashlib
 import tempfile
 import time
 from email.utils import formatdate
-from io import BytesIO
 from pathlib import Path
 
 import pytest
-from botocore.response import StreamingBody
 
-from plumbline_contract import layout
+from plumbline_contract import layout, pace
 from plumbline_contract.base import digest_of
 from plumbline_contract.hashkey import is_hash_key
 from plumbline_contract.report import Outcome
 from plumbline_jobs.errors import JobError, Refused, Trouble
-from plumbline_jobs.io import receive
 from plumbline_jobs.io import store as module
 from plumbline_jobs.io.store import Corrupt, NotThere, Store
 from plumbline_jobs.pii import key_of
@@ -145,11 +142,14 @@ def test_a_source_that_is_not_what_its_etag_says_is_not_accepted() -> None:
         source(*(Answer(body=body) for body in (b"three", b"one", b"four.", b"one", b"five!", b"one")))
 
 
-def test_a_body_that_hardly_comes_is_given_up() -> None:
-    clock = iter(range(0, 1000, 10))
-    body = StreamingBody(BytesIO(bytes(receive.CHUNK) * 20), receive.CHUNK * 20)
-    with pytest.raises(Trouble, match="98304 bytes of an object in 30 s"):
-        receive.receive({"Body": body}, BytesIO(), lambda: float(next(clock)))  # type: ignore[typeddict-item]
+def test_a_body_that_hardly_comes_is_given_up(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.connect(lake.storage)
+    store.write("k", DATA)
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(pace, "SLOWEST", 1 << 40)
+    with pytest.raises(Trouble, match=f"it gave {len(DATA)} bytes of an object in 0 s") as caught:
+        store.read("k")
+    assert caught.value.reason == "EndpointUnreachable"
 
 
 @pytest.mark.parametrize("code", ["403", "RequestTimeTooSkewed"])

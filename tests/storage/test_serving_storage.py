@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from plumbline_contract import pace
 from plumbline_contract.base import digest_of
 from plumbline_contract.hashkey import new_hash_key
 from plumbline_contract.routes import ServingSettings
@@ -57,8 +58,8 @@ def test_a_model_that_never_arrives_whole_is_refused(answer: Answer, told: str, 
 
 
 def test_a_body_that_hardly_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(module, "SLOWEST", 1 << 40)
+    monkeypatch.setattr(pace, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(pace, "SLOWEST", 1 << 40)
     with scripted(WHOLE) as script, pytest.raises(StartFailure, match="taken for an outage"):
         storage(script).blob(DIGEST, "model file")
 

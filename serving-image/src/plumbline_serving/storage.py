@@ -13,6 +13,7 @@ from botocore.parsers import ResponseParserError
 from plumbline_contract.base import digest_of
 from plumbline_contract.hashkey import is_hash_key, new_hash_key
 from plumbline_contract.layout import blob, hash_key
+from plumbline_contract.pace import CHUNK, paced
 from plumbline_contract.routes import ServingSettings
 from plumbline_serving.errors import ServingError, StartFailure, StorageTrouble
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 3.0  # an endpoint in the same cluster answers in milliseconds
 READ_SECONDS = 20.0  # between two packets, not for a whole object
-CHUNK = 1 << 15  # bytes read at a time: as many as the slowest pace brings in four seconds
-SLOWEST = 8 << 10  # bytes a second; a body that is slower on average is given up
-PATIENCE_SECONDS = 20.0  # before the pace is looked at
 ATTEMPTS = 3  # at reading an object whole; the client's own are for what fails before the first byte
 PAUSE_SECONDS = 1.0  # before the second attempt, twice that before the third
 
@@ -120,15 +118,9 @@ class Storage:
             attempt += 1
 
     def _get(self, key: str) -> bytes:
-        """The bytes of an object. A server that gives a byte now and then is given up: only the pace tells."""
-        answer, began, data = self._s3.get_object(Bucket=self.bucket, Key=key), time.monotonic(), bytearray()
-        with closing(answer["Body"]) as body:
-            for chunk in body.iter_chunks(CHUNK):
-                data += chunk
-                seconds = time.monotonic() - began
-                if seconds > PATIENCE_SECONDS and len(data) < seconds * SLOWEST:
-                    raise TimeoutError(f"it gave {len(data)} bytes in {seconds:.0f} s, which is taken for an outage")
-        return bytes(data)
+        """The bytes of an object, which may not come too slowly."""
+        with closing(self._s3.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
+            return b"".join(paced(body.iter_chunks(CHUNK)))
 
     def _get_or_none(self, key: str) -> bytes | None:
         try:

@@ -2,22 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from plumbline_contract.pace import CHUNK, paced
 from plumbline_jobs.errors import Refused, Trouble
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
-
-CHUNK = 1 << 15  # bytes read at a time: as many as the slowest pace brings in four seconds
-SLOWEST = 8 << 10  # bytes a second; a body that is slower on average is given up
-PATIENCE_SECONDS = 20.0  # before the pace is looked at
 
 _MD5 = re.compile("[0-9a-f]{32}")
 
@@ -84,23 +79,13 @@ def fingerprint(content: bytes | Path) -> Fingerprint:
     return hasher.result()
 
 
-def receive(answer: "GetObjectOutputTypeDef", sink: BinaryIO, clock: Callable[[], float] = monotonic) -> Fingerprint:
-    """Writes the body into `sink`. Raises Trouble when it comes too slowly, and botocore's errors when it breaks off.
-
-    A server that gives a byte now and then keeps every socket's timeout from expiring; only the pace tells.
-    """
-    hasher, began = Hasher(), clock()
+def receive(answer: "GetObjectOutputTypeDef", sink: BinaryIO) -> Fingerprint:
+    """Writes the body into `sink`. Raises TooSlow when it hardly comes, and botocore's errors when it breaks off."""
+    hasher = Hasher()
     with closing(answer["Body"]) as body:
-        for chunk in body.iter_chunks(CHUNK):
+        for chunk in paced(body.iter_chunks(CHUNK)):
             hasher.update(chunk)
             sink.write(chunk)
-            seconds = clock() - began
-            if seconds > PATIENCE_SECONDS and hasher.size < seconds * SLOWEST:
-                raise Trouble(
-                    "EndpointUnreachable",
-                    f"the server gave {hasher.size} bytes of an object in {seconds:.0f} s; "
-                    f"less than {SLOWEST} bytes a second is taken for an outage",
-                )
     return hasher.result()
 
 
