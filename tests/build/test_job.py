@@ -1,5 +1,6 @@
 """What a Job is told fits, and says the same as the whole document."""
 
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
@@ -7,7 +8,8 @@ from pydantic import TypeAdapter
 
 from plumbline_contract import runspec
 from plumbline_contract.manifest import CodeRef, SnapshotRef
-from plumbline_operator.build.job import text_of
+from plumbline_operator.build.job import VARIABLE_LIMIT, text_of, variable
+from plumbline_operator.model.plan import Impossible
 
 OWNER = runspec.Owner(namespace="team", kind="Dataset", name="flights", uid="u", job="j")
 STORAGE = runspec.Bucket(bucket="team", env="SOURCE")
@@ -58,3 +60,14 @@ def test_the_short_form_reads_back_as_the_same_document(document: runspec.RunSpe
 def test_defaults_are_left_out() -> None:
     column = runspec.ColumnRule(name="a", type="Float64")
     assert text_of(column) == '{"name":"a","type":"Float64"}'
+
+
+def test_a_variable_is_as_long_as_linux_takes_and_no_longer() -> None:
+    size = VARIABLE_LIMIT - len('NAME={"name":"","type":"Int64"}') - 1
+    one = variable("NAME", runspec.ColumnRule(name="ä" * (size // 2) + "a" * (size % 2), type="Int64"), "")
+    done = subprocess.run(["true"], env={one["name"]: one["value"]}, check=False)
+    assert done.returncode == 0
+    with pytest.raises(Impossible, match=r"NAME would take 131,\d+ bytes, and at most 131,066 fit. Shorten it\."):
+        variable("NAME", runspec.ColumnRule(name="a" * (size + 1), type="Int64"), "Shorten it.")
+    with pytest.raises(OSError, match="Argument list too long"):
+        subprocess.run(["true"], env={"NAME": one["value"] + "a"}, check=False)

@@ -11,6 +11,7 @@ from plumbline_operator.build.job import Credentials, Resources
 from plumbline_operator.build.router import Router, router_children, router_name, routes_map, routes_name
 from plumbline_operator.build.variant import Variant, variant_children
 from plumbline_operator.model.meta import Manifest
+from plumbline_operator.model.plan import Impossible
 
 SETTINGS = ServingSettings(
     namespace="team",
@@ -93,6 +94,12 @@ def test_a_server_is_told_everything_in_one_document() -> None:
     assert env["AWS_ACCESS_KEY_ID"]["valueFrom"] == {"secretKeyRef": {"name": "keys", "key": "AWS_ACCESS_KEY_ID"}}
     assert server["resources"] == {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": "1"}}
     assert server["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
+
+
+def test_settings_that_no_server_can_be_given_are_refused_before_there_is_a_pod() -> None:
+    personal = {f"{number:0>256}": "Drop" for number in range(2000)}
+    with pytest.raises(Impossible, match=r"PLUMBLINE_SERVING would take .* fewer columns of personal data"):
+        variant_children(replace(VARIANT, settings=SETTINGS.model_copy(update={"redact": personal})))
 
 
 def test_a_variants_pods_are_never_fewer_while_they_are_replaced() -> None:

@@ -184,7 +184,9 @@ async def test_a_declaration_that_cannot_be_handed_to_a_job_is_refused_with_its_
     kube = FakeKube(*BOTH, subject)
     own = await settle(ROOM, World("huge", subject, BOTH), kube)
     assert ready_of(own) == ("False", "InvalidSpec")
-    assert "bytes" in own["status"]["conditions"][0]["message"]
+    message = own["status"]["conditions"][0]["message"]
+    assert "bytes" in message
+    assert "Declare fewer columns" in message
     assert kube.all("Job") == []
 
 

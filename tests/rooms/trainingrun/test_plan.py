@@ -313,7 +313,7 @@ async def test_instructions_that_no_container_can_be_given_are_refused_before_th
     kube = world.kube()
     own = await settle(ROOM, world, kube)
     assert ready_of(own) == ("False", "InvalidSpec")
-    assert "container fetch take" in message_of(own)
+    assert "The document in PLUMBLINE_RUNSPEC would take" in message_of(own)
     assert not open_jobs(kube)
 
 

@@ -18,7 +18,8 @@ from plumbline_operator.model.plan import Impossible
 USER = 65532  # uid and gid of our images: "nonroot" by convention of distroless images
 SCRATCH = "/scratch"
 DEADLINE_SECONDS = 3600
-DOCUMENT_LIMIT = 128 * 1024 - len(RUNSPEC_VARIABLE) - 2  # bytes; Linux refuses to start with a longer variable
+VARIABLE_LIMIT = 128 * 1024  # bytes of name=value and a closing zero; Linux starts nothing with a longer variable
+ADVICE = "Shorten the longest lists and texts of the spec, and apply again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,14 @@ def job(
     resources: Resources | None = None,
     pull_policy: str = "IfNotPresent",
     deadline_seconds: int = DEADLINE_SECONDS,
+    advice: str = ADVICE,
 ) -> Manifest:
     """A one-container Job that carries out `document`; never retried by Kubernetes, never removed by a TTL.
 
     The operator counts attempts itself (each has its own name), and removes the Job after its answer is stored.
+    Raises Impossible, with the advice, when the document fits into no container.
     """
-    main = container("main", image, document, credentials, resources or Resources(), pull_policy)
+    main = container("main", image, document, credentials, resources or Resources(), pull_policy, advice)
     pod = pod_spec(containers=[main], volumes=[scratch()])
     return job_of(name, pod, deadline_seconds, verb=document.verb)
 
@@ -101,20 +104,15 @@ def container(
     credentials: Sequence[Credentials],
     resources: Resources,
     pull_policy: str = "IfNotPresent",
+    advice: str = ADVICE,
 ) -> Manifest:
-    """A container of ours, told what to do by `document`. Raises Impossible when that does not fit."""
-    text = text_of(document)
-    if (size := len(text.encode())) > DOCUMENT_LIMIT:
-        raise Impossible(
-            f"The instructions of container {name} take {size:,} bytes, and at most {DOCUMENT_LIMIT:,} fit. Shorten "
-            "the longest lists and texts of the spec, and apply again."
-        )
+    """A container of ours, told what to do by `document`. Raises Impossible, with the advice, if it cannot be."""
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": pull_policy,
         "env": [
-            {"name": RUNSPEC_VARIABLE, "value": text},
+            variable(RUNSPEC_VARIABLE, document, advice),
             {"name": "TMPDIR", "value": SCRATCH},
             *credential_variables(credentials),
         ],
@@ -125,8 +123,17 @@ def container(
     }
 
 
+def variable(name: str, document: BaseModel, advice: str) -> Manifest:
+    """The environment variable that tells a container a document. Raises Impossible, with the advice, when none can."""
+    text = text_of(document)
+    size, limit = len(text.encode()), VARIABLE_LIMIT - len(name) - 2
+    if size > limit:
+        raise Impossible(f"The document in {name} would take {size:,} bytes, and at most {limit:,} fit. {advice}")
+    return {"name": name, "value": text}
+
+
 def text_of(document: BaseModel) -> str:
-    """The document as it stands in a container's environment; it fits up to DOCUMENT_LIMIT bytes."""
+    """The document as it stands in a container's environment."""
     return canonical_json(brief(document)).decode()
 
 

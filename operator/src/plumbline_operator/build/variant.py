@@ -17,12 +17,14 @@ from plumbline_operator.build.job import (
     credential_variables,
     pod_security,
     scratch,
+    variable,
 )
 from plumbline_operator.model.meta import GROUP, Manifest
 
 VARIANT_LABEL = f"{GROUP}/variant"  # on everything that belongs to a variant: the variant's name
-GRACE_SECONDS = 60  # on SIGTERM the server drains for 8 s, answers open requests and writes its log within 15 s
+GRACE_SECONDS = 60  # on SIGTERM the server drains for 8 s, finishes answers for 10 s, writes its log for at most 30 s
 SCRATCH_SIZE = "10Gi"
+ADVICE = "Serve a version that was trained on fewer columns of personal data, or on columns with shorter names."
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Variant:
 
 
 def variant_children(variant: Variant) -> tuple[Manifest, ...]:
-    """Everything that serves one version."""
+    """Everything that serves one version. Raises Impossible when its settings do not fit into a container."""
     children = [deployment(variant), headless_service(variant.name)]
     if variant.maximum > variant.minimum:
         children.append(autoscaler(variant))
@@ -148,7 +150,7 @@ def _server(variant: Variant) -> Manifest:
         "image": variant.image,
         "imagePullPolicy": variant.pull_policy,
         "env": [
-            {"name": SERVING_VARIABLE, "value": variant.settings.canonical().decode()},
+            variable(SERVING_VARIABLE, variant.settings, ADVICE),
             {"name": "TMPDIR", "value": SCRATCH},
             *credential_variables([variant.credentials]),
         ],

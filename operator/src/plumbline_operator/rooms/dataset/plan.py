@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from plumbline_contract.runspec import Ingest
-from plumbline_operator.build.job import DOCUMENT_LIMIT, Resources, job, resources_of, text_of
+from plumbline_operator.build.job import Resources, job, resources_of
 from plumbline_operator.model.attempts import SeenJob, Stage, Turn, conditions_for, take_turn, tell, written
 from plumbline_operator.model.conditions import Conditions
 from plumbline_operator.model.jobs import Phase
@@ -31,6 +31,7 @@ VERB = "ingest"
 SLOWLY = timedelta(minutes=5)  # links wake a waiting Dataset; this is the bound should one be missed
 RESOURCES = Resources({"cpu": "500m", "memory": "1Gi"}, {"memory": "4Gi"})
 
+ADVICE = "Declare fewer columns and set unknownColumns to Drop, or shorten spec.tests and lists of allowed values."
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -46,7 +47,7 @@ class Observed:
 
 
 def plan(seen: Observed, now: datetime) -> Plan:
-    """What to do next about a Dataset."""
+    """What to do next about a Dataset. Raises Impossible when no Job could be told what it declares."""
     conditions = conditions_for(seen.dataset.metadata, seen.dataset.status, now)
     missing = _missing(seen, ready=False)
     if missing:
@@ -55,8 +56,6 @@ def plan(seen: Observed, now: datetime) -> Plan:
     missing = _missing(seen, ready=True)
     if missing and turn.stage is Stage.WORKING and turn.sight.phase is Phase.ABSENT:
         return _wait(seen, conditions.waiting(*missing))
-    if turn.stage is Stage.WORKING and (size := len(text_of(_document(seen, turn.job)).encode())) > DOCUMENT_LIMIT:
-        return _wait(seen, conditions.stalled(Reason.INVALID_SPEC, _too_large(size)))
     return _act(seen, turn, conditions)
 
 
@@ -70,13 +69,6 @@ def _missing(seen: Observed, *, ready: bool) -> tuple[Reason, str] | None:
         if text := unready(name, raw, ready=ready):
             return Reason.DATASET_NOT_READY, text
     return None
-
-
-def _too_large(size: int) -> str:
-    return (
-        f"spec.columns and spec.tests take {size:,} bytes as a Job's instructions, and at most {DOCUMENT_LIMIT:,} fit. "
-        "Declare fewer columns and set unknownColumns to Drop, or shorten lists of allowed values."
-    )
 
 
 def _wait(seen: Observed, conditions: Conditions) -> Plan:
@@ -138,6 +130,7 @@ def _ingest_job(seen: Observed, turn: Turn) -> Manifest:
         resources=resources_of(seen.dataset.spec.resources, RESOURCES),
         pull_policy=seen.pull_policy,
     )
+        advice=ADVICE,
 
 
 def _document(seen: Observed, job: str) -> Ingest:
