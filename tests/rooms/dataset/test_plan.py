@@ -115,8 +115,22 @@ async def test_a_snapshot_holds_what_was_declared_and_nothing_that_is_dropped() 
         ("tail", "Hash"),
         ("distance", "Keep"),
     ]
+    assert child["spec"]["dropped"] == ["crew"]
     assert child["spec"]["eventTime"] == "at"
     assert own["status"]["latestSnapshot"]["rows"] == 120
+
+
+async def test_another_dropped_column_gives_another_snapshot_of_the_same_bytes() -> None:
+    kube, _ = await settled("all tests pass")
+    (before,) = kube.all("DatasetSnapshot")
+    more = [*COLUMNS, {"name": "captain", "type": "String", "pii": True, "handling": "Drop"}]
+    kube.edit(kube.all("Dataset")[0], spec={"columns": more})
+    own = await settle(ROOM, World("more", dataset(columns=more), BOTH, actor=answering(INGESTED)), kube)
+    assert ready_of(own) == ("True", "Validated")
+    after = next(s for s in kube.all("DatasetSnapshot") if s["metadata"]["name"] != before["metadata"]["name"])
+    assert after["spec"]["manifest"] == before["spec"]["manifest"] == MANIFEST
+    assert after["spec"]["dropped"] == ["crew", "captain"]
+    assert before in kube.all("DatasetSnapshot"), "a snapshot is immutable"
 
 
 async def test_a_failing_test_cuts_no_snapshot_and_says_count_and_bound() -> None:

@@ -65,7 +65,7 @@ async def test_a_server_is_told_what_to_load_and_what_not_to_log() -> None:
     env = {one["name"]: one for one in server["env"]}
     settings = json.loads(env["PLUMBLINE_SERVING"]["value"])
     assert settings["manifest"] == FIRST
-    assert settings["redact"] == {"tail": "Hash"}
+    assert settings["redact"] == {"tail": "Hash", "crew": "Drop"}
     assert (settings["bucket"], settings["prefix"]) == ("models", "plumb/team")
     assert settings["model_name"] == "flights"
     assert env["AWS_SECRET_ACCESS_KEY"]["valueFrom"]["secretKeyRef"] == {"name": "keys", "key": "AWS_SECRET_ACCESS_KEY"}

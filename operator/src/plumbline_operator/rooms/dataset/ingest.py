@@ -75,13 +75,23 @@ def _column_test(test: DataTest, targets: Mapping[str, LatestSnapshot]) -> runsp
     )
 
 
-def snapshot_from(dataset: str, report: Report) -> LatestSnapshot | None:
+def dropped_columns(spec: DatasetSpec) -> tuple[str, ...]:
+    """The declared columns that no snapshot has."""
+    return tuple(column.name for column in spec.columns if column.handling == "Drop")
+
+
+def snapshot_name(dataset: str, manifest: str, dropped: tuple[str, ...]) -> str:
+    """The name of a snapshot. Its manifest does not know what was dropped, and its object says so for ever."""
+    return child_name(dataset, inputs={"manifest": manifest, "dropped": dropped} if dropped else manifest)
+
+
+def snapshot_from(dataset: str, dropped: tuple[str, ...], report: Report) -> LatestSnapshot | None:
     """The snapshot a Job says it has stored, or None when it does not name its digests."""
     manifest, profile = report.digests.get("manifest"), report.digests.get("profile")
     if manifest is None or profile is None:
         return None
     return LatestSnapshot(
-        name=child_name(dataset, inputs=manifest),
+        name=snapshot_name(dataset, manifest, dropped),
         digest=manifest,
         profile=profile,
         rows=int(report.numbers.get("rows", 0)),
@@ -122,6 +132,7 @@ def snapshot_child(spec: DatasetSpec, dataset: str, cut: LatestSnapshot) -> Mani
             for c in spec.columns
             if c.handling != "Drop"
         ),
+        dropped=dropped_columns(spec),
     )
     return {
         "apiVersion": f"{GROUP}/{VERSION}",

@@ -20,6 +20,7 @@ from plumbline_operator.rooms.connection.api import ConnectionSpec, bucket_of, c
 from plumbline_operator.rooms.dataset.api import DatasetResource, DatasetStatus, LatestSnapshot, Reason, latest, unready
 from plumbline_operator.rooms.dataset.ingest import (
     SOURCE_ENV,
+    dropped_columns,
     ingest_document,
     inputs_of,
     results_from,
@@ -30,8 +31,8 @@ from plumbline_operator.rooms.dataset.ingest import (
 VERB = "ingest"
 SLOWLY = timedelta(minutes=5)  # links wake a waiting Dataset; this is the bound should one be missed
 RESOURCES = Resources({"cpu": "500m", "memory": "1Gi"}, {"memory": "4Gi"})
-
 ADVICE = "Declare fewer columns and set unknownColumns to Drop, or shorten spec.tests and lists of allowed values."
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -112,7 +113,7 @@ def _next_status(seen: Observed, turn: Turn) -> DatasetStatus:
     status = status.model_copy(update={"tests": results_from(turn.report)})
     if turn.stage is not Stage.DONE:
         return status
-    cut = snapshot_from(seen.dataset.metadata.name, turn.report)
+    cut = snapshot_from(seen.dataset.metadata.name, dropped_columns(seen.dataset.spec), turn.report)
     return status.model_copy(update={"latest_snapshot": cut})
 
 
@@ -129,8 +130,8 @@ def _ingest_job(seen: Observed, turn: Turn) -> Manifest:
         credentials=[credentials_of(storage), credentials_of(source, SOURCE_ENV)],
         resources=resources_of(seen.dataset.spec.resources, RESOURCES),
         pull_policy=seen.pull_policy,
-    )
         advice=ADVICE,
+    )
 
 
 def _document(seen: Observed, job: str) -> Ingest:

@@ -1,7 +1,7 @@
 """DatasetSnapshot: what a Dataset's data was at one time, under one digest."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -51,6 +51,12 @@ class DatasetSnapshotSpec(Model):
         default=(),
         max_length=MAX_COLUMNS,
         description="Its columns, in order.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    dropped: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = Field(
+        default=(),
+        max_length=MAX_COLUMNS,
+        description="Columns of its source that are not in it. A model's inputs of these names are never logged.",
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
 

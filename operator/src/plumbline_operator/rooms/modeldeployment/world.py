@@ -1,6 +1,6 @@
 """What a ModelDeployment's reconcile has seen, and the facts it reads from that. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -175,10 +175,17 @@ def variant_name(deployment: str, manifest: str, image: str) -> str:
     return child_name(deployment, "v", inputs={"manifest": manifest, "image": image})
 
 
-def redactions(snapshots: Any) -> dict[str, str]:
-    """Which inputs must not be logged as they are, from the personal columns of the snapshots (raw)."""
-    columns = [column for one in snapshots for column in one["spec"].get("columns", ()) if column.get("pii")]
-    return {c["name"]: "Hash" if c.get("handling") == "Hash" else "Drop" for c in columns}
+def redactions(snapshots: Iterable[Manifest]) -> dict[str, str]:
+    """Which inputs must not be logged as they are: those named like a column that any snapshot (raw) hides.
+
+    Where snapshots differ, the strictest counts.
+    """
+    specs = [one["spec"] for one in snapshots]
+    columns = [column for spec in specs for column in spec.get("columns", ())]
+    hashed = [column["name"] for column in columns if column.get("handling") == "Hash"]
+    personal = [column["name"] for column in columns if column.get("pii") and column.get("handling") != "Hash"]
+    dropped = [name for spec in specs for name in spec.get("dropped", ())]
+    return dict.fromkeys(hashed, "Hash") | dict.fromkeys([*personal, *dropped], "Drop")
 
 
 def unconsented(raw: Mapping[str, Any]) -> Reason:
