@@ -12,14 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from plumbline_contract.manifest import Tensor
+from plumbline_contract.base import digest_of
+from plumbline_contract.manifest import FileEntry, ModelManifest, RunRecord, Tensor
+from plumbline_contract.routes import ServingSettings
 from plumbline_modelgate import Bounds, ModelRefused, Signature, check, check_file
+from plumbline_serving.errors import StartFailure
+from plumbline_serving.model import load
 from tests.modelgate.models import branch, branching, linear, model_of, node, sparse, value
 from tests.modelgate.poison import corpus
 from tests.proof.ledger import record
 
 GOOD = linear().SerializeToString()
 POISON = corpus()
+RUN = RunRecord(
+    namespace="team", name="run", uid="u", author="a", attempt=1, image="i", image_digest="", command=("train",)
+)
 
 
 @pytest.mark.parametrize(("name", "code", "data"), POISON, ids=[name for name, _, _ in POISON])
@@ -28,6 +35,26 @@ def test_a_poisoned_file_is_refused_for_the_right_reason(name: str, code: str, d
         check(data)
     assert caught.value.code == code, caught.value.message
     assert len(caught.value.message) > 20
+
+
+SAID = {
+    "weights in another file": "graph.initializer['weights'] keeps its data in another file; save the model as one",
+    "a node of a vendor": "graph.node[0] (Mul) is of the domain 'com.microsoft', which the model does not import or",
+    "an operator set of a vendor": "opset_import names the domain 'com.microsoft'; only ai.onnx and ai.onnx.ml are",
+    "an operator that nobody defined": "graph.node[0] (Launch) is no operator of ai.onnx version 17; only standard",
+    "a tensor of absurd size": "graph.initializer['extra'] has a dimension of 1099511627776; 0 to 2147483648",
+    "an input of absurd width": "input 'x' has a dimension of 1099511627776",
+    "a pickle of protocol 4": "is a Python pickle (scikit-learn and joblib write these), not an ONNX model; export the",
+    "a zip, as PyTorch writes": "is a zip archive (a PyTorch checkpoint is one), not an ONNX model; export the model",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_refusal_says_what_was_found_and_where(name: str) -> None:
+    (data,) = [data for known, _, data in POISON if known == name]
+    with pytest.raises(ModelRefused) as caught:
+        check(data)
+    assert SAID[name] in caught.value.message
 
 
 def test_the_corpus_is_as_large_as_it_claims_and_no_file_is_there_twice() -> None:
@@ -42,6 +69,59 @@ def test_no_poisoned_file_passes_and_no_pickle_is_opened(monkeypatch: pytest.Mon
     figure = f"{len(POISON)} files: {len(passed)} passed the gate, {len(opened)} pickles opened"
     record("poisoned-models", runs=len(POISON), bad=len(passed) + len(opened), figure=figure)
     assert (passed, opened) == ([], [])
+
+
+class Shelf:
+    """A bucket that holds one model file, past every gate before the server's, and its manifest."""
+
+    def __init__(self, data: bytes) -> None:
+        file = FileEntry(path="model.onnx", digest=digest_of(data), size=len(data))
+        manifest = ModelManifest(files=(file,), model=file.digest, run=RUN).canonical()
+        self.blobs = {digest_of(one): one for one in (data, manifest)}
+        self.settings = ServingSettings(
+            manifest=digest_of(manifest), bucket="b", variant="v", deployment="d", namespace="n", model_name="m"
+        )
+
+    def blob(self, digest: str, what: str) -> bytes:
+        """As a server's storage gives it."""
+        return self.blobs[digest]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Every file that ONNX Runtime was asked to open."""
+    files: list[bytes] = []
+    real = onnxruntime.InferenceSession
+
+    def session(data: bytes, *given: object, **named: object) -> object:
+        files.append(data)
+        return real(data, *given, **named)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    return files
+
+
+def objection(data: bytes) -> str:
+    """Why a server does not start with this model; empty when it would."""
+    shelf = Shelf(data)
+    try:
+        load(shelf.settings, shelf)  # type: ignore[arg-type]  # all that a server asks of its storage here
+    except StartFailure as error:
+        return str(error)
+    return ""
+
+
+def test_no_server_opens_a_poisoned_file(opened: list[bytes]) -> None:
+    said = {name: (code, objection(data)) for name, code, data in POISON}
+    odd = {name: one for name, one in said.items() if f"is refused by the model file gate: {one[0]}: " not in one[1]}
+    figure = f"{len(POISON)} in a server's bucket: {len(opened)} opened by the runtime"
+    record("poisoned-models", runs=len(POISON), bad=len(odd) + len(opened), figure=figure)
+    assert (odd, opened) == ({}, [])
+
+
+def test_a_server_opens_a_good_file(opened: list[bytes]) -> None:
+    assert objection(GOOD) == ""
+    assert opened == [GOOD]
 
 
 def is_refused(data: bytes) -> bool:
