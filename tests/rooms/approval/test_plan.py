@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from plumbline_operator.model.conditions import find
 from plumbline_operator.model.meta import Key, Manifest
 from plumbline_operator.rooms.approval.handlers import ROOM
-from tests.rooms.registry_objects import CHAMPION, approval, model, version
+from tests.rooms.registry_objects import CANDIDATE, CHAMPION, approval, model, version
 from tests.support.laws import check_laws
 from tests.support.worlds import NAMESPACE, NOW, World, loop_on, raw, ready_of, settle, with_status
 
@@ -62,6 +63,29 @@ async def test_an_approval_says_whether_it_counts(title: str) -> None:
     own = await settle(ROOM, world, world.kube())
 
     assert ready_of(own) == expected
+
+
+ANEW = " A decision cannot be changed: create a new Approval and delete this one."
+SAID = {
+    "approved": "Approve by grace on ModelVersion flights-2 counts.",
+    "accepted until later": "Approve by grace on ModelVersion flights-2 counts until 2026-03-01T13:00:00Z.",
+    "expired": "The decision expired at 2026-03-01T11:00:00Z and counts no longer. Decide again if it still holds.",
+    "version that never came": "ModelVersion flights-2 does not exist. Check spec.version.name; it counts once that",
+    "no model": "RegisteredModel flights of ModelVersion flights-2 does not exist. Waiting for it.",
+    "other digest": f"spec.version.manifest is {CHAMPION}, but flights-2 has {CANDIDATE}.{ANEW}",
+    "other author": f"spec.version.author is eve, but flights-2 is by ada.{ANEW}",
+    "the author under a false claim": f"spec.approver ada is the author of flights-2.{ANEW}",
+    "no group given": f"spec.group is empty, but RegisteredModel flights counts only risk.{ANEW}",
+    "another group": f"spec.group is dev, but RegisteredModel flights counts only risk.{ANEW}",
+}
+
+
+@pytest.mark.parametrize("title", SAID)
+async def test_an_approval_says_why_it_counts_or_not(title: str) -> None:
+    world, _ = WORLDS[title]
+    own = await settle(ROOM, world, world.kube())
+    message = (find(own["status"]["conditions"], "Ready") or {})["message"]
+    assert message.startswith(SAID[title])
 
 
 async def test_the_laws_hold_in_every_world() -> None:
