@@ -38,7 +38,7 @@ def evaluated(version: str = "v1", manifest: str = FIRST, **spec: Any) -> Manife
     return raw | {"spec": raw["spec"] | spec}
 
 
-def found(*verdicts: tuple[str, str, float], rows: float = 500) -> Report:
+def found(*verdicts: tuple[str, str, float | None], rows: float = 500) -> Report:
     said = tuple(TestVerdict(name=name, verdict=word, value=value) for name, word, value in verdicts)
     return Report(outcome=Outcome.DONE, digests={"report": HTML}, numbers={"rows": rows}, verdicts=said)
 
@@ -149,6 +149,17 @@ async def test_a_shift_is_told_with_values_report_and_event() -> None:
     assert status["lastWindow"]["rows"] == 500
     assert status["report"] == {"digest": HTML, "key": f"plumb/team/blobs/sha256/77/{'7' * 64}"}
     assert [e["reason"] for e in world.kube.events] == ["Drifted"]
+
+
+async def test_an_empty_window_is_no_calm_one() -> None:
+    world = watch()
+    await world.evaluate(CALM)
+    own = await world.evaluate(found(("temp", "Inconclusive", None), rows=0), 610)
+    assert drifting_of(own) == ("Unknown", "InsufficientRows")
+    said = next(c["message"] for c in own["status"]["conditions"] if c["type"] == "Drifting")
+    assert said.startswith("0 rows until 2026-03-01T12:")
+    assert said.endswith(", fewer than spec.minRows 100.")
+    assert own["status"]["values"] == [{"name": "temp", "maxPSI": 0.25, "verdict": "Inconclusive"}]
 
 
 async def test_the_alarm_is_announced_once_and_its_end_too() -> None:

@@ -39,7 +39,8 @@ def told(rules: DriftMonitorSpec, *reports: Report) -> tuple[str, str]:
 
 CALM = report(("temp", "Pass", 0.1))
 SHIFTED = report(("temp", "Fail", 1.3), ("wind", "Pass", 0.1))
-EMPTY = report(("temp", "Inconclusive", None), rows=3)
+FEW = report(("temp", "Inconclusive", None), rows=3)
+EMPTY = report(("temp", "Inconclusive", None), rows=0)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,9 @@ EMPTY = report(("temp", "Inconclusive", None), rows=3)
         ("calm", {}, [CALM], ("False", "NoDrift")),
         ("shifted", {}, [SHIFTED], ("True", "Drifted")),
         ("shifted, then calm", {}, [SHIFTED, CALM], ("False", "NoDrift")),
-        ("too few rows", {}, [EMPTY], ("Unknown", "InsufficientRows")),
+        ("too few rows", {}, [FEW], ("Unknown", "InsufficientRows")),
+        ("no rows", {}, [EMPTY], ("Unknown", "InsufficientRows")),
+        ("no rows after a calm hour", {}, [CALM, EMPTY], ("Unknown", "InsufficientRows")),
         (
             "too few rows, whatever they say",
             {},
@@ -73,6 +76,14 @@ EMPTY = report(("temp", "Inconclusive", None), rows=3)
 )
 def test_the_alarm(title: str, changes: dict[str, Any], reports: list[Report], expected: tuple[str, str]) -> None:
     assert told(spec(**changes), *reports) == expected, title
+
+
+def test_an_empty_window_says_that_it_was_empty() -> None:
+    status = judged(DriftMonitorStatus(), spec(), evaluation(), EMPTY)
+    assert status.last_window is not None
+    assert (status.last_window.rows, status.last_window.verdict) == (0, "Inconclusive")
+    _, _, message = drifting(status, spec())
+    assert message == "0 rows until 2026-03-01T12:00:00Z, fewer than spec.minRows 100."
 
 
 def test_failing_values_come_first_then_the_largest() -> None:
