@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 
 import pytest
@@ -80,32 +79,6 @@ def test_a_connection_of_no_kind_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "address",
-    [
-        "169.254.169.254",
-        "169.254.170.2",
-        "169.254.0.1",
-        "fe80::1",
-        "::ffff:169.254.169.254",
-        "2002:a9fe:a9fe::",
-        "fd00:ec2::254",
-        "100.100.100.200",
-        "192.0.0.192",
-        "0.0.0.0",
-        "::",
-        "224.0.0.1",
-    ],
-)
-def test_a_link_local_or_metadata_address_is_forbidden(address: str) -> None:
-    assert hosts.is_forbidden(ipaddress.ip_address(address))
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "10.0.0.7", "192.168.1.1", "fd12::1", "8.8.8.8"])
-def test_a_cluster_address_is_allowed(address: str) -> None:
-    assert not hosts.is_forbidden(ipaddress.ip_address(address))
-
-
-@pytest.mark.parametrize(
     "url",
     [
         "http://169.254.169.254/latest/meta-data",
@@ -114,6 +87,8 @@ def test_a_cluster_address_is_allowed(address: str) -> None:
         "http://0251.0376.0251.0376/",
         "http://[::ffff:169.254.169.254]:80/",
         "http://[fe80::1]/",
+        "http://[64:ff9b::a9fe:a9fe]/",
+        "http://168.63.129.16/metadata/instance",
         "http://metadata.google.internal/computeMetadata/v1/",
         "http://METADATA.google.internal./",
     ],
@@ -141,10 +116,6 @@ def test_a_name_that_changes_its_address_between_two_requests_is_caught(
     monkeypatch.setattr(socket, "getaddrinfo", rebound)
     with pytest.raises(Refused, match=r"resolves to 169\.254\.169\.254"):
         store.stated("anything")
-
-
-def test_the_password_of_an_endpoint_is_in_no_message() -> None:
-    assert hosts.bare("https://user:secret@host:9000/path?token=t#f") == "https://host:9000/path"
 
 
 def test_moto_really_is_asked(lake: Lake) -> None:

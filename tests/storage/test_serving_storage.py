@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from plumbline_contract.base import digest_of
 from plumbline_contract.hashkey import new_hash_key
 from plumbline_contract.routes import ServingSettings
 from plumbline_serving import storage as module
-from plumbline_serving.errors import StartFailure
+from plumbline_serving.errors import StartFailure, StorageTrouble
 from plumbline_serving.storage import Storage
 from tests.jobs.faulty import Answer, Script, scripted
 
@@ -62,6 +63,19 @@ def test_a_body_that_hardly_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(pace, "SLOWEST", 1 << 40)
     with scripted(WHOLE) as script, pytest.raises(StartFailure, match="taken for an outage"):
         storage(script).blob(DIGEST, "model file")
+
+
+def test_a_name_that_leads_to_the_nodes_metadata_service_is_never_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(WHOLE) as script:
+        one, real = storage(script), socket.getaddrinfo
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda host, port, *given, **more: real("169.254.169.254", port, *given, **more)
+        )
+        with pytest.raises(StartFailure, match=r"resolves to 169\.254\.169\.254"):
+            one.blob(DIGEST, "model file")
+        with pytest.raises(StorageTrouble, match="link-local or metadata address"):
+            one.put("log/segment", DATA)
+        assert script.asked == []
 
 
 def test_a_damaged_hash_key_is_never_used() -> None:

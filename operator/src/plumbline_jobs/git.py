@@ -6,8 +6,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from plumbline_contract.hosts import bare
 from plumbline_jobs.errors import Refused, Trouble
-from plumbline_jobs.io.hosts import bare, guard
+from plumbline_jobs.io.hosts import guard
 
 LIST_SECONDS = 60
 FETCH_SECONDS = 1800

@@ -6,12 +6,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import botocore.session
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from plumbline_contract.base import digest_of
 from plumbline_contract.hashkey import is_hash_key, new_hash_key
+from plumbline_contract.hosts import guard
 from plumbline_contract.layout import blob, hash_key
 from plumbline_contract.pace import CHUNK, paced
 from plumbline_contract.routes import ServingSettings
@@ -61,6 +63,7 @@ class Storage:
                 response_checksum_validation="when_required",
             ),
         )
+        client.meta.events.register("before-send.s3", _guarded)
         self._s3 = cast("S3Client", client)
 
     def blob(self, digest: str, what: str) -> bytes:
@@ -154,6 +157,10 @@ class Storage:
         except UNANSWERED as exc:
             raise StorageTrouble(f"cannot look for s3://{self.bucket}/{key}: {exc}") from exc
         return True
+
+
+def _guarded(request: AWSRequest, **_: object) -> None:
+    guard(str(request.url))
 
 
 def _status(error: Exception) -> int:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 from botocore.exceptions import ClientError
 
 from plumbline_contract import layout
+from plumbline_contract.hosts import bare
 from plumbline_contract.runspec import Bucket
 from plumbline_jobs.errors import JobError, Refused, Trouble
 from plumbline_jobs.io.client import UNANSWERED, AlreadyThere, Denied, NoBucket, NotThere, classified, client_of
-from plumbline_jobs.io.hosts import bare
 from plumbline_jobs.io.receive import (
     Corrupt,
     Damaged,
