@@ -130,12 +130,16 @@ async def test_a_missing_right_on_the_lease_names_the_lease() -> None:
 
 
 async def test_a_shutdown_waits_for_work_and_for_the_watches_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(Listener):
+        async def run(self) -> None:
+            await asyncio.Event().wait()
+
     async def lasting(*_: object) -> None:
         await asyncio.sleep(0.5)
 
     monkeypatch.setattr(app, "LISTENER_SECONDS", 0.5)
     monkeypatch.setattr(app.Workers, "drain", lasting)
-    monkeypatch.setattr(app, "listener", lambda ears, namespaces: Listener(lambda stop, ending: asyncio.sleep(0.5)))
+    monkeypatch.setattr(app, "listener", lambda ears, namespaces: Endless(lambda stop, ending: asyncio.sleep(0)))
     kube, life = FakeKube(), Life()
     election = Election(kube, "plumbline-system", "plumbline-operator", time.monotonic)
     life.end()
