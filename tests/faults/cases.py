@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults.lane import Lane, Late, lane, soon
+from tests.faults.lane import Lane, Late, Users, lane, soon
 from tests.faults.oracles import complaints
 from tests.faults.state import differences, masked, objects_of
+from tests.faults.users import whole_life
+from tests.proof.goals import is_whole
 from tests.support.cluster import Cluster
 from tests.support.faultproxy import Crash
 
 PATH_SECONDS = 120  # a golden path without faults takes 10 s on an idle machine
 LIMIT_SECONDS = 30.0  # from the restart to the reference state
 QUIET_SECONDS = 10.0  # without any write, once stable
+STABLE_SECONDS = 60.0  # the same, for the path without faults when every run is asked for
 ENDED_SECONDS = 3.0  # without a write: the path will not reach a later one
 TRIES = 4
 
@@ -58,6 +61,7 @@ class Ground:
     folder: Path
     limit: float = LIMIT_SECONDS
     quiet: float = QUIET_SECONDS
+    users: Users = whole_life
 
     def place(self, title: str) -> tuple[str, Path]:
         """A fresh namespace's name, and a folder for what it leaves."""
@@ -67,10 +71,10 @@ class Ground:
 
 async def reference(ground: Ground) -> Reference:
     """The golden path without faults. Raises AssertionError when even that does not hold the oracles."""
-    async with lane(ground.cluster, *ground.place("reference")) as one:
+    async with lane(ground.cluster, *ground.place("reference"), ground.users) as one:
         await one.start_operator()
         seconds = await soon("the golden path ends", one.has_ended, PATH_SECONDS)
-        await settled(one, ground.quiet)
+        await settled(one, STABLE_SECONDS if is_whole() else ground.quiet)
         objects = await objects_of(one.kube, one.namespace)
         wrong = await complaints(one, objects)
         assert not wrong, f"the golden path itself is broken: {wrong}; see {one.folder}"
@@ -89,7 +93,7 @@ async def crash_case(ground: Ground, wanted: Reference, crash: Crash) -> Result:
     """
     for _ in range(TRIES):
         result = Result(crash)
-        async with lane(ground.cluster, *ground.place(f"crash-{crash.number}-{crash.side}")) as one:
+        async with lane(ground.cluster, *ground.place(f"crash-{crash.number}-{crash.side}"), ground.users) as one:
             one.proxy.crash = crash
             await one.start_operator()
             if await _reached(one):

@@ -13,6 +13,7 @@ from plumbline_operator.rooms import ROOMS
 from tests.faults.cases import LIMIT_SECONDS, QUIET_SECONDS, Ground
 from tests.support.cluster import start
 from tests.support.pod_actor import PodActor
+from tests.support.routers import Routers
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def ground(name: str, folder: Path, limit: float = LIMIT_SECONDS, quiet: float =
         text = yaml.safe_dump_all([definition(room.kind) for room in ROOMS])
         cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text)
         cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        with PodActor(cluster.kubeconfig):
+        with Routers(cluster.kubeconfig) as routers, PodActor(cluster.kubeconfig, address=routers.address):
             yield Ground(cluster, folder, limit, quiet)
     finally:
         cluster.stop()

@@ -22,8 +22,6 @@ from plumbline_operator.kube.errors import Conflict, Unreachable
 from plumbline_operator.kube.http import HttpKube
 from plumbline_operator.kube.refs import LEASES, ref_of
 from plumbline_operator.model.meta import Manifest, Ref
-from plumbline_operator.rooms.modelversion.api import KIND as VERSION
-from tests.faults.objects import RUN, approval, manifests
 from tests.support.cluster import Cluster
 from tests.support.faultproxy import FaultProxy, Journal, upstream
 from tests.support.worlds import ready_of
@@ -108,30 +106,45 @@ class Lane:
                 return found
         raise Late(f"{ref.kind} {manifest['metadata']['name']} could not be written")
 
-    async def consent(self) -> None:
-        """Wait for the ModelVersion and approve it."""
+    async def change(self, ref: Ref, name: str, spec: Manifest) -> None:
+        """Change these fields of an object's spec, as `kubectl edit` does."""
+
+        async def changed() -> bool:
+            live = await self.kube.get(ref, self.namespace, name)
+            assert live is not None, f"{ref.kind} {name} is gone"
+            try:
+                after = await self.kube.replace(ref, live | {"spec": live["spec"] | spec})
+            except Conflict:  # somebody wrote at the same moment
+                return False
+            self.written = [one | {"spec": after["spec"]} if _is(one, ref, name) else one for one in self.written]
+            return True
+
+        await patiently(f"{ref.kind} {name} is changed", changed)
+
+    async def look(self, ref: Ref, name: str, fact: Callable[[Manifest], bool]) -> Manifest:
+        """Wait until an object is there of which this is true. People try again when the API server is away."""
         found: list[Manifest] = []
 
-        async def registered() -> bool:
-            try:
-                version = await self.kube.get(VERSION.ref, self.namespace, RUN)
-            except Unreachable:  # people try again
-                return False
-            found.extend([version] if version else [])
+        async def so() -> bool:
+            live = await self.kube.get(ref, self.namespace, name)
+            found.extend([live] if live is not None and fact(live) else [])
             return bool(found)
 
-        await soon("the ModelVersion is registered", registered, PATIENCE_SECONDS)
-        await self.write(approval(found[0]))
+        await patiently(f"{ref.kind} {name} is as wanted", so)
+        return found[-1]
 
     async def has_ended(self) -> bool:
-        """Whether everything that users wrote is Ready: a cheap question, before states are compared.
+        """Whether users have done their part and all they wrote is Ready: a cheap question, before states are compared.
 
         Raises what went wrong with the users' own part.
         """
-        if self.users is not None and self.users.done():
-            self.users.result()
-        if not any(one["kind"] == "Approval" for one in self.written):
+        if self.users is None or not self.users.done():
             return False
+        self.users.result()
+        return await self.all_ready()
+
+    async def all_ready(self) -> bool:
+        """Whether everything that users have written so far is Ready."""
         for one in reversed(self.written):  # what comes last on the path, first
             live = await self.kube.get(ref_of(one), self.namespace, one["metadata"]["name"])
             if live is None or ready_of(live)[0] != "True":
@@ -155,10 +168,8 @@ class Lane:
         }
 
 
-async def golden_users(one: Lane) -> None:
-    """Everything that users do on the golden path."""
-    await one.write(*manifests())
-    await one.consent()
+Users = Callable[[Lane], Coroutine[Any, Any, None]]
+"""What users do in a lane, from the beginning on."""
 
 
 @asynccontextmanager
@@ -166,7 +177,7 @@ async def lane(
     cluster: Cluster,
     namespace: str,
     folder: Path,
-    users: Callable[[Lane], Coroutine[Any, Any, None]] = golden_users,
+    users: Users,
     **settings: str,
 ) -> AsyncIterator[Lane]:
     """A fresh namespace in which `users` write what they want; `settings` are the operator's."""
@@ -199,6 +210,22 @@ async def soon(what: str, fact: Callable[[], Any], seconds: float) -> float:
             raise Late(f"{what}: not so after {seconds:.0f} s")
         await asyncio.sleep(POLL_SECONDS)
     return time.monotonic() - started
+
+
+async def patiently(what: str, fact: Callable[[], Any]) -> None:
+    """Wait for an awaited fact as people do, who try again while the API server is away. Raises Late."""
+
+    async def asked() -> bool:
+        try:
+            return bool(await fact())
+        except Unreachable:
+            return False
+
+    await soon(what, asked, PATIENCE_SECONDS)
+
+
+def _is(one: Manifest, ref: Ref, name: str) -> bool:
+    return (one["kind"], one["metadata"]["name"]) == (ref.kind, name)
 
 
 async def _admin(kubeconfig: Path) -> Configuration:

@@ -63,7 +63,7 @@ def rounds(seed: int, kills: int, pauses: int, writes: int) -> list[Round]:
 async def leader_case(ground: Ground, wanted: Reference, blow: Round, takeover: float) -> Taken:
     """The golden path with two operators and one blow; what is wrong afterwards is in the result."""
     taken = Taken(blow)
-    async with lane(ground.cluster, *ground.place(blow.title())) as one, _pair(one) as (first, second):
+    async with lane(ground.cluster, *ground.place(blow.title()), ground.users) as one, _pair(one) as (first, second):
         await _written(one, blow.writes)
         first.send_signal(signal.SIGKILL if blow.blow == "kill" else signal.SIGSTOP)
         try:

@@ -1,4 +1,4 @@
-"""What users write on the golden path, from a bucket to a served and watched model."""
+"""What users write on the golden path: from a bucket to a served and watched model, and on to the next one and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from tests.rooms import data_objects as data
 from tests.rooms import registry_objects as registry
 from tests.rooms import release_objects as release
 
-RUN, MODEL = "delays-1", "delays"
+RUN, SECOND, MODEL = "delays-1", "delays-2", "delays"
+SHADOW = {"name": "shadow", "shadow": {"percent": 50}, "holdSeconds": 1, "minRequests": 10, "minAgreement": 0.9}
+CANARY = {"name": "canary", "canary": {"weight": 5}, "holdSeconds": 1, "minRequests": 100, "maxFailurePercent": 2}
 DAY = 86_400  # seconds: no second window begins while a case runs, but for one at midnight
 
 
@@ -30,11 +32,26 @@ def manifests() -> list[Manifest]:
     return [_by_user(one) for one in written]
 
 
-def approval(version: Manifest) -> Manifest:
+def second_run() -> Manifest:
+    """Training once more, with other parameters, and so another model."""
+    return _by_user(data.run(SECOND, parameters={"depth": "7"}))
+
+
+def release_of_the_second() -> Manifest:
+    """What changes in the deployment's spec: the second version comes in by a shadow and a canary."""
+    return {"versionRef": {"name": SECOND}, "strategy": {"steps": [SHADOW, CANARY]}}
+
+
+def pin() -> Manifest:
+    """Back to the first version, in an incident."""
+    return _by_user(release.pin("incident", RUN))
+
+
+def approval(version: Manifest, name: str = "consent") -> Manifest:
     """The consent of somebody who did not train this ModelVersion."""
     spec = version["spec"]
     about = {"name": version["metadata"]["name"], "manifest": spec["manifest"], "author": spec["author"]}
-    return _by_user(registry.approval("consent", version=about))
+    return _by_user(registry.approval(name, version=about))
 
 
 def _golden() -> Manifest:

@@ -99,7 +99,7 @@ async def stale_case(place: Ground, wanted: Reference, case: Case, allowance: fl
     """
     told, result = Told(case), Result(Crash(0, "before"))
     settings = {"PLUMBLINE_RESYNC_SECONDS": str(RESYNC_SECONDS)}
-    async with lane(place.cluster, *place.place(case.title()), **settings) as one:
+    async with lane(place.cluster, *place.place(case.title()), place.users, **settings) as one:
         one.proxy.watches.meddle = _meddle(case)
         if case.mode == "freeze":
             await _freeze(one, case)

@@ -46,6 +46,10 @@ class _Masks:
         text = SHARD.sub("/", text)
         return HASH.sub(lambda found: self.hashes.setdefault(found[0], f"#{len(self.hashes) + 1}"), text)
 
+    def known(self, text: str) -> str:
+        """A string with the hashes that were met before by their numbers, and no other."""
+        return HASH.sub(lambda found: self.hashes.get(found[0], "#"), text)
+
     def value(self, value: Any) -> Any:
         """Any JSON value, masked."""
         if isinstance(value, dict):
@@ -58,12 +62,13 @@ class _Masks:
 def masked(objects: list[Manifest], namespace: str) -> dict[str, Any]:
     """Kind/name → the object without what differs between runs."""
     masks = _Masks(namespace)
-    order = sorted(objects, key=lambda one: (one["kind"], HASH.sub("#", one["metadata"]["name"])))
     found = {}
-    for one in order:
-        kept = _kept(one, ours=one["apiVersion"].startswith("plumbline.dev/"))
-        name = masks.text(one["metadata"]["name"])
-        found[f"{one['kind']}/{name}"] = masks.value(kept)
+    # Our kinds first: they name their children, which may differ in nothing but a hash.
+    for ours in (True, False):
+        part = [one for one in objects if one["apiVersion"].startswith("plumbline.dev/") == ours]
+        for one in sorted(part, key=lambda one: (one["kind"], masks.known(one["metadata"]["name"]))):
+            name = masks.text(one["metadata"]["name"])
+            found[f"{one['kind']}/{name}"] = masks.value(_kept(one, ours=ours))
     return found
 
 

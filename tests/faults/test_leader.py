@@ -18,17 +18,18 @@ GOAL = "leader"
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(seconds(GOAL))]
 
 SEED = 20260101
-PAUSES = 5  # of the runs of the whole; the others are kills
+PAUSES = 10  # of the runs of the whole; the others are kills
+LANES = 3
 SAMPLE_SECONDS = 90.0  # in a sample other tests run beside this one
 
 
 async def test_the_other_one_takes_over_and_nothing_is_done_twice(tmp_path: Path) -> None:
-    limit = 30.0 if is_whole() else 180.0
+    limit = 60.0 if is_whole() else 180.0  # of the rest of the path; what is measured is the takeover
     takeover = TAKEOVER_SECONDS if is_whole() else SAMPLE_SECONDS
     pauses = PAUSES if is_whole() else 0
     with ground(f"leader-{os.getpid()}", tmp_path, limit=limit, quiet=5.0) as place:
         wanted = await reference(place)
-        gate = asyncio.Semaphore(2)
+        gate = asyncio.Semaphore(LANES)
 
         async def one(blow: Round) -> Taken:
             async with gate:

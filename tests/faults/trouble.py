@@ -93,7 +93,7 @@ async def trouble_case(place: Ground, wanted: Reference, case: Case, quiet_rate:
     quiet_rate: calls in the minute of an undisturbed path; 0 asks for no comparison.
     """
     told, result = Told(case), Result(Crash(0, "before"))
-    async with lane(place.cluster, *place.place(case.title())) as one:
+    async with lane(place.cluster, *place.place(case.title()), place.users) as one:
         began = time.monotonic()
         await ARRANGE[case.mode](one, place, case)
         over = time.monotonic()
@@ -114,7 +114,7 @@ async def trouble_case(place: Ground, wanted: Reference, case: Case, quiet_rate:
 
 async def quiet_rate(place: Ground, wanted: Reference) -> int:
     """The calls of the operator's first minute when nothing is wrong: its start, the whole path, and some rest."""
-    async with lane(place.cluster, *place.place("quiet")) as one:
+    async with lane(place.cluster, *place.place("quiet"), place.users) as one:
         await _begun(one)
         began = one.proxy.journal.asked[0][0]
         result = Result(Crash(0, "before"))

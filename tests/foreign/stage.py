@@ -16,22 +16,20 @@ from plumbline_operator.kube.refs import DEPLOYMENTS, JOBS, PODS, ref_of
 from plumbline_operator.model.attempts import VERB_LABEL
 from plumbline_operator.model.meta import Manifest, Ref
 from plumbline_operator.rooms.modeldeployment.api import KIND as DEPLOYMENT
-from plumbline_operator.rooms.modelversion.api import KIND as VERSION
 from plumbline_operator.runtime.owned import APPLIED
 from tests.faults.lane import Lane, lane, soon
-from tests.faults.objects import approval, manifests
+from tests.faults.objects import RUN, SECOND, manifests, second_run
 from tests.faults.state import masked, objects_of
+from tests.faults.users import consent
 from tests.foreign.fields import is_made
 from tests.foreign.ground import Ground, types_of
 from tests.foreign.stranger import Stranger
-from tests.rooms import data_objects as data
 from tests.rooms import release_objects as release
 from tests.support.faultproxy import upstream
 
 HELD = {"verify": 3, "ingest": 2, "collect": 1, "evaluate": 1, "drift": 1}  # verb → Jobs that hang, in order
 PHASES = (*HELD, "settled", "canary")
 TRAIN = "train"  # what the Job is labelled with whose last step is `collect`
-SECOND = "delays-2"
 REACH_SECONDS = 120.0
 QUIET_SECONDS = 1.5
 RANGE: dict[str, Any] = {
@@ -100,22 +98,10 @@ class Stage:
 
     async def _second(self) -> None:
         """A user trains once more, has it approved, and asks for it by steps."""
-        run = data.run(SECOND, parameters={"depth": "7"})  # other parameters, so another model
-        await self.lane.write({k: v for k, v in run.items() if k != "status"} | {"metadata": {"name": SECOND}})
-
-        async def registered() -> bool:
-            return await self.stranger.look(VERSION.ref, SECOND) is not None
-
-        await soon("the second ModelVersion", registered, REACH_SECONDS)
-        version = await self.stranger.look(VERSION.ref, SECOND)
-        assert version is not None
-        consent = approval(version)
-        await self.lane.write(consent | {"metadata": {"name": "consent-2"}})
+        await self.lane.write(second_run())
+        await consent(self.lane, SECOND, "consent-2")
         change = {"versionRef": {"name": SECOND}, "strategy": {"steps": [release.CANARY]}}
-        after = await self.stranger.patch(DEPLOYMENT.ref, release.NAME, {"spec": change})
-        for one in self.lane.written:
-            if one["kind"] == DEPLOYMENT.kind:
-                one["spec"] = after["spec"]
+        await self.lane.change(DEPLOYMENT.ref, release.NAME, change)
 
 
 async def settled_state(one: Stage) -> dict[str, Any]:
@@ -157,7 +143,7 @@ def namespaced_types(ground: Ground) -> list[Ref]:
 async def _users(one: Lane) -> None:
     wide = [_wide(obj) if obj["kind"] == DEPLOYMENT.kind else obj for obj in manifests()]
     await one.write(*wide)
-    await one.consent()
+    await consent(one, RUN, "consent")
 
 
 def _wide(obj: Manifest) -> Manifest:

@@ -19,8 +19,9 @@ from plumbline_operator.rooms.driftmonitor.api import KIND as MONITOR
 from plumbline_operator.rooms.modelversion.api import KIND as VERSION
 from tests.faults import oracles
 from tests.faults.lane import NAMESPACES, Lane, lane, soon
-from tests.faults.objects import manifests
+from tests.faults.objects import RUN, manifests
 from tests.faults.state import objects_of
+from tests.faults.users import consent, first_service
 from tests.foreign.ground import SLOW, Ground, bed, types_of
 from tests.proof.goals import is_whole, seconds, size
 from tests.proof.ledger import record
@@ -77,7 +78,7 @@ async def _namespace(place: Ground, operator: str) -> list[str]:
 async def _uninstall(place: Ground, before: list[Thing]) -> list[Thing]:
     """Use the installation once more and remove it; what is left."""
     namespace, folder = place.place("uninstall")
-    async with lane(place.cluster, namespace, folder, PLUMBLINE_LEASE_NAMESPACE=NAMESPACE) as one:
+    async with lane(place.cluster, namespace, folder, first_service, PLUMBLINE_LEASE_NAMESPACE=NAMESPACE) as one:
         await one.start_operator()
         await soon("the golden path ends", one.has_ended, 180)
         made = len(await asyncio.to_thread(everything, place.cluster)) - len(before)
@@ -96,7 +97,7 @@ async def _uninstall(place: Ground, before: list[Thing]) -> list[Thing]:
 async def _users(one: Lane, more: int) -> None:
     """The golden path, and beside it as many more objects that wait, hang or cannot work."""
     await one.write(*manifests(), *(_another(number) for number in range(more)))
-    await one.consent()
+    await consent(one, RUN, "consent")
 
 
 def _another(number: int) -> Manifest:

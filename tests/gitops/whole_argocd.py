@@ -24,7 +24,6 @@ from tests.apiserver.test_operator_process import Stage as Process
 from tests.gitops import golden
 from tests.gitops.compare import unlike
 from tests.gitops.golden import CHALLENGER, CHAMPION, NAME, Cast
-from tests.gitops.routers import Routers
 from tests.proof.goals import seconds
 from tests.proof.ledger import record
 from tests.support.argocd.application import Application, application
@@ -33,6 +32,7 @@ from tests.support.argocd.repository import Repository
 from tests.support.cluster import Cluster, ClusterError
 from tests.support.cluster.progress import say, wait_until
 from tests.support.pod_actor import PodActor
+from tests.support.routers import Routers
 from tests.support.worlds import ready_of
 
 GOAL = "gitops"
@@ -93,7 +93,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         cluster = stack.enter_context(installed("gitops"))
         cluster.kubectl("create", "namespace", TEAM)
         cast = Cast()
-        routers = stack.enter_context(Routers(cluster.kubeconfig, TEAM, NAME))
+        routers = stack.enter_context(Routers(cluster.kubeconfig))
         stack.enter_context(PodActor(cluster.kubeconfig, cast.play, routers.address))
         operator = stack.enter_context(Process(cluster, tmp_path).operator("gitops"))
         repository = Repository(cluster)
