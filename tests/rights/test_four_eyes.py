@@ -29,7 +29,7 @@ GOAL = "four-eyes"
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(seconds(GOAL))]
 
 WAITING, RACED = "waits", ("raced-0", "raced-1", "raced-2", "raced-3")
-UNAPPROVED = (("False", "AwaitingApproval"), ("False", "ApprovalExpired"))
+UNAPPROVED = (("False", "AwaitingApproval"), ("False", "ApprovalExpired"), ("False", "Evaluating"))
 SEED = 20261124
 PATH_SECONDS = 120.0
 REACTION = timedelta(seconds=5 if is_whole() else 10)  # from an answer of the API server to what follows from it
