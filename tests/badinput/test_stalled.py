@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.server import ThreadedMotoServer
 
+from plumbline_contract.base import digest_of
+from plumbline_contract.layout import blob
 from plumbline_contract.report import Outcome, Report
+from plumbline_operator.build.variant import VARIANT_LABEL
 from plumbline_operator.model.conditions import find, is_true
-from plumbline_operator.model.meta import Manifest
+from plumbline_operator.model.meta import Key, Manifest
 from plumbline_operator.rooms.driftmonitor.handlers import ROOM as MONITOR
 from plumbline_operator.rooms.modeldeployment.handlers import ROOM as DEPLOYMENT
+from plumbline_operator.rooms.modeldeployment.world import variant_name
 from plumbline_operator.rooms.releasepin.handlers import ROOM as PIN
 from plumbline_operator.rooms.trainingrun.handlers import ROOM as RUN
 from tests.rooms import data_objects as data
@@ -20,6 +27,7 @@ from tests.rooms.release_objects import (
     SECOND,
     Stage,
     approved,
+    consent,
     deployment,
     monitor,
     pin,
@@ -27,8 +35,24 @@ from tests.rooms.release_objects import (
     stage,
     surroundings,
 )
+from tests.serving import models
+from tests.serving.bucket import NAME as BUCKET
+from tests.serving.bucket import PREFIX, Bucket
+from tests.serving.processes import start_serving
 from tests.support.fake_kube import FakeKube
-from tests.support.worlds import World, answering, condition, not_ready, ready_of, settle, thing, with_status
+from tests.support.worlds import (
+    IMAGES,
+    NAMESPACE,
+    World,
+    answering,
+    condition,
+    loop_on,
+    not_ready,
+    ready_of,
+    settle,
+    thing,
+    with_status,
+)
 
 
 def stuck(name: str, manifest: str, reason: str, message: str) -> Manifest:
@@ -47,6 +71,18 @@ async def serving(*more: Manifest) -> Stage:
     await cluster.until_settled()
     assert cluster.weights() == {"v1": 100}
     return cluster
+
+
+@pytest.fixture
+def bucket() -> Iterator[Bucket]:
+    """A bucket for models."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield Bucket(f"http://{host}:{port}").create()
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize(
@@ -95,6 +131,87 @@ async def test_the_service_of_somebody_else_is_not_taken_over() -> None:
     kept = cluster.kube.look("Service", "late")
     assert kept is not None
     assert kept["spec"] == {"selector": {"app": "shop"}}
+
+
+def namesake(name: str) -> Manifest:
+    """Another deployment of the same model, by a name that a part of the first one has or wants."""
+    made = deployment("v1")
+    return made | {"metadata": made["metadata"] | {"name": name, "uid": f"modeldeployment-{name}"}}
+
+
+async def looked_at(cluster: Stage, name: str) -> Manifest:
+    """A deployment of the stage other than its own, after a few reconciles."""
+    for _ in range(5):
+        key = Key(DEPLOYMENT.kind.kind, NAMESPACE, name)
+        await loop_on(cluster.kube, cluster.signals).reconcile(DEPLOYMENT, key, cluster.now)
+    found = cluster.kube.look("ModelDeployment", name)
+    assert found is not None
+    return found
+
+
+def taken(name: str, holder: str) -> str:
+    """What is said of a Service that is somebody else's."""
+    claim = f"Service {name} already exists and belongs to ModelDeployment {holder}. Nothing was overwritten."
+    return f"{claim} Delete or rename that Service, or rename this object."
+
+
+async def test_a_deployment_named_like_a_variant_of_another_takes_nothing() -> None:
+    cluster = await serving()
+    variant = cluster.variant("v1")
+    before = cluster.kube.look("Service", variant)
+    cluster.kube.put(namesake(variant))
+    other = await looked_at(cluster, variant)
+    assert ready_of(other) == ("False", "NameTaken")
+    assert message_of(other) == taken(variant, "late")
+    assert cluster.kube.look("Service", variant) == before
+    assert ready_of(await cluster.until_settled()) == ("True", "Promoted")
+    assert cluster.weights() == {"v1": 100}
+
+
+async def test_a_version_whose_service_would_be_that_of_another_deployment_gets_no_traffic() -> None:
+    cluster = await serving()
+    variant = variant_name("late", SECOND, IMAGES.serving)
+    cluster.kube.put(namesake(variant))
+    await looked_at(cluster, variant)
+    before = cluster.kube.look("Service", variant)
+    assert before is not None
+    cluster.go_to("v2")
+    own = await cluster.until_settled()
+    assert ready_of(own) == ("False", "NameTaken")
+    assert is_true(own, "Stalled")
+    assert message_of(own) == taken(variant, variant)
+    assert cluster.kube.look("Service", variant) == before
+    assert cluster.weights() == {"v1": 100}
+
+
+def last_words(bucket: Bucket, manifest: str, folder: Path) -> str:
+    """What a real server of this manifest leaves behind, as much of it as a kubelet keeps."""
+    server = start_serving(bucket.settings(manifest), folder)
+    assert server.process.wait(60) == 1
+    return server.process.text()[-2048:]
+
+
+async def test_a_version_whose_bytes_were_changed_is_told_in_the_words_of_its_server(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    good = models.logistic(bias=0.5)
+    manifest, digest = bucket.put_model(good), digest_of(good)
+    bucket.s3.put_object(Bucket=BUCKET, Key=blob(PREFIX, digest), Body=models.logistic(bias=9.0))
+    tampered = approved("v4", manifest)
+    cluster = await serving(tampered, consent(tampered))
+    variant = variant_name("late", manifest, IMAGES.serving)
+    cluster.broken = {variant}
+    ended = {"exitCode": 1, "reason": "Error", "message": last_words(bucket, manifest, tmp_path)}
+    state = {"name": "server", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended}}
+    pod = thing("v1", "Pod", "p-1", {"status": {"containerStatuses": [state]}}, labels={VARIANT_LABEL: variant})
+    cluster.kube.put(pod)
+    cluster.go_to("v4")
+    own = await cluster.step(5)
+    assert ready_of(own) == ("False", "VersionNotReady")
+    message = message_of(own)
+    assert message.startswith(f"Waiting for pods of v4 (Deployment {variant}). The server ended with 1 (Error): ")
+    assert f"expected {digest}; the object was changed after it was stored" in message
+    assert cluster.weights() == {"v1": 100}
 
 
 @pytest.mark.parametrize(

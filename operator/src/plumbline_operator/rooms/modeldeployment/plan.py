@@ -174,7 +174,7 @@ def with_health(seen: Observed, decision: Decision) -> Decision:
 
 def lack(seen: Observed, stable: Served) -> tuple[Reason, str] | None:
     """What keeps requests from being answered, or None."""
-    if seen.ready_pods(stable.variant) == 0:
+    if available_replicas(seen.pods_of(stable.variant)) == 0:
         return Reason.VERSION_NOT_READY, words.pods_missing(stable, complaint(seen, stable.variant))
     if available_replicas(seen.router) == 0:
         return Reason.ROUTER_NOT_READY, "Waiting for a router pod to be ready."

@@ -52,8 +52,11 @@ class Observed:
     approvals: tuple[Approval, ...] = ()
 
     def ready_pods(self, variant: str) -> int:
-        """How many pods of a variant can answer."""
-        return available_replicas(self.pods_of(variant))
+        """How many pods of a variant can take requests: none without a Service of ours.
+
+        The routes name that Service; one that is somebody else's would send requests to other pods.
+        """
+        return available_replicas(self.pods_of(variant)) if self._part("Service", variant) else 0
 
     def wanted_pods(self, variant: str) -> int:
         """How many pods a variant's Deployment asks for now; 0 when it does not exist."""
@@ -61,8 +64,10 @@ class Observed:
 
     def pods_of(self, variant: str) -> Manifest | None:
         """The Deployment of a variant."""
-        named = (one for one in self.parts if one["metadata"]["name"] == variant)
-        return next((one for one in named if one["kind"] == "Deployment"), None)
+        return self._part("Deployment", variant)
+
+    def _part(self, kind: str, name: str) -> Manifest | None:
+        return next((one for one in self.parts if (one["kind"], one["metadata"]["name"]) == (kind, name)), None)
 
     def routers_follow(self) -> bool:
         """Whether every router pod serves the routes that were last written."""
