@@ -203,6 +203,7 @@ def test_identity_rules_hold_while_the_operator_is_down(told: Told) -> None:
         assert "mallory@example.com" in forged.stderr
         approval = told.alice.attempt("plumbline", "approve", "late-arrival-boosted")
         assert approval.returncode != 0
+        assert "the author of a version" in approval.stderr
     finally:
         told.admin.kubectl("-n", "plumbline-system", "scale", "deployment/plumbline", "--replicas=1")
         told.admin.kubectl("-n", "plumbline-system", "rollout", "status", "deployment/plumbline", "--timeout=120s")
