@@ -26,7 +26,7 @@ def test_routers_restarted_one_by_one_and_agents_killed_fail_nobody(told: Told, 
     path = f"/v2/models/{MODEL}/infer"
     departures = itertools.islice(truth.departures()(), 500)
     requests = [post(path, json.dumps(body).encode(), {UNIT_HEADER: unit}) for unit, body in departures]
-    scene = Scene(told.cluster, told.admin, DEPLOYMENT, old="", new="", port=NODE_PORT, requests=requests)
+    scene = Scene(told.cluster, told.admin, DEPLOYMENT, old="", new="", fresh="", port=NODE_PORT, requests=requests)
     with Load(tmp_path, NODE_PORT, requests, RATE) as load:
         load.more(RATE)
         for pod in scene.routers():

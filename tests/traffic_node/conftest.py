@@ -21,7 +21,7 @@ NAME = "traffic"
 
 @pytest.fixture(scope="session")
 def scene() -> Iterator[Scene]:
-    """The old version serves; the new one is approved and has never served."""
+    """The old version serves; the others are approved and have never served."""
     try:
         yield build(start(bed="B", name=NAME))
     finally:

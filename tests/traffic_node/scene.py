@@ -19,13 +19,14 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where requests go in, and who may move them. old serves; new may serve and has never."""
+    """Where requests go in, and who may move them. old serves; new and fresh may serve and have never."""
 
     cluster: Cluster
     person: Person
     deployment: str
     old: str
     new: str
+    fresh: str
     port: int
     requests: Sequence[bytes]
 

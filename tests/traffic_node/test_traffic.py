@@ -1,4 +1,4 @@
-"""Traffic on a real node: nothing fails, and a pin is fast."""
+"""Traffic on a real node: nothing fails, a pin is fast, a share is what was asked, a shadow harms nobody."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.load import Load, failures, quantile
-from tests.proof.goals import seconds, size
+from tests.proof.goals import is_whole, seconds, size
 from tests.proof.ledger import record
 from tests.traffic_node.node import no_bucket
 from tests.traffic_node.pins import pin_seconds
 from tests.traffic_node.scene import Scene
+from tests.traffic_node.shadows import ABSENT, PORT, WAYS, Probe, middle
+from tests.traffic_node.shares import share_of_a_step
 from tests.traffic_node.storm import Storm
 
 pytestmark = [pytest.mark.bed_b, pytest.mark.timeout(seconds("traffic"))]
@@ -24,6 +26,9 @@ PROBING_RATES, PROBING_SECONDS, PROBING_LIMIT = (100.0, 200.0, 300.0, 400.0, 500
 MINUTES = 10
 SEED = 11
 PIN_LIMIT_SECONDS = 2.0
+SHARES = (5, 25, 50) if is_whole() else (5,)
+SHARE_REQUESTS = 10_000
+SHADOW_RATE, SHADOW_SECONDS, SHADOW_LIMIT = 100.0, 6.0, 1.05
 
 
 def sustainable(scene: Scene, folder: Path) -> float:
@@ -86,3 +91,37 @@ def test_a_pin_is_in_force_within_two_seconds_also_without_the_bucket(scene: Sce
     record("pin", runs=count, bad=len(slow) + len(bad), figure=figure)
     assert bad == []
     assert p99 <= PIN_LIMIT_SECONDS
+
+
+def test_the_share_is_what_was_asked(scene: Scene, tmp_path: Path) -> None:
+    rate = sustainable(scene, tmp_path)
+    seen = share_of_a_step(scene, tmp_path, rate, SHARES, SHARE_REQUESTS)
+    figure = "; ".join(
+        f"asked {one.asked} %: {one.share:.2f} % of {one.requests:,} answers, the routers say {one.told:.2f} %"
+        for one in seen
+    )
+    off = [one for one in seen if abs(one.share - one.asked) > 1.0 or abs(one.told - one.asked) > 1.0]
+    record("share", runs=len(seen), bad=len(off), figure=figure)
+    assert [one.asked for one in seen] == list(SHARES)
+    assert all(one.requests >= SHARE_REQUESTS for one in seen)
+    assert off == []
+
+
+def test_a_shadow_that_misbehaves_slows_nobody(scene: Scene, tmp_path: Path) -> None:
+    probe = Probe(scene)
+    probe.start()
+    each = size("shadow") // len(WAYS)
+    with Load(tmp_path, PORT, scene.requests, SHADOW_RATE) as load:
+        for way in WAYS:
+            probe.compare(load, way, each, SHADOW_SECONDS)
+        bad = failures(load.stop())
+    sent, dropped = (counts.get("shadow", 0) for counts in (probe.measured().mirrored, probe.measured().mirror_dropped))
+    least = {way: SHADOW_RATE * SHADOW_SECONDS * each * WAYS[way][1] / 100 / 2 for way in probe.pairs if way != ABSENT}
+    untried = [way for way, copies in least.items() if probe.copies[way] < copies]
+    harmed = [way for way, ratios in probe.pairs.items() if statistics.median(ratios) >= SHADOW_LIMIT]
+    told = "; ".join(f"{way}: p99 {middle(ratios)}" for way, ratios in probe.pairs.items())
+    figure = f"{told}; {sent:,} copies sent, {dropped:,} dropped, {len(bad)} requests failed"
+    record("shadow", runs=sum(map(len, probe.pairs.values())), bad=len(harmed) + len(untried) + len(bad), figure=figure)
+    assert bad == []
+    assert untried == []
+    assert harmed == []

@@ -1,4 +1,4 @@
-"""A small world on a Bed B: the chart, two tiny models that people approved, and a deployment that serves one.
+"""A small world on a Bed B: the chart, three tiny models that people approved, and a deployment that serves one.
 
 Models are registered as a training run registers them; everything from the evaluation on is the product's own doing.
 """
@@ -23,8 +23,8 @@ from tests.support.demo.people import Person, condition
 from tests.traffic_node.scene import Scene
 
 NAMESPACE, DEPLOYMENT, MODEL = "traffic", "flip", "coin"
-OLD, NEW = "coin-1", "coin-2"
-WEIGHTS = {OLD: 0.1, NEW: 0.2}
+OLD, NEW, FRESH = "coin-1", "coin-2", "coin-3"
+WEIGHTS = {OLD: 0.1, NEW: 0.2, FRESH: 0.3}
 BUCKET, PREFIX = "plumbline", "store"
 PORT = 30090
 UNITS = 10_000
@@ -33,7 +33,7 @@ GOLDEN = "label,a,b\n" + "".join(f"{n % 2},{n % 7}.5,{n % 5}.25\n" for n in rang
 
 
 def build(cluster: Cluster) -> Scene:
-    """Everything installed and serving `coin-1`; `coin-2` is approved and has never served."""
+    """Everything installed and serving `coin-1`; the others are approved and have never served."""
     install(cluster, {name: _loaded(cluster, name) for name in images.OWN_IMAGES})
     admin = Person("admin", cluster.kubeconfig, NAMESPACE)
     bob = Person("bob@example.com", cluster.user_kubeconfig("bob@example.com", ["judges"]), NAMESPACE)
@@ -49,7 +49,7 @@ def build(cluster: Cluster) -> Scene:
         bob.kubectl("plumbline", "approve", name, "--comment", "it is a coin")
         admin.until_ready("modelversion", name, READY_SECONDS)
     admin.kubectl("apply", "-f", "-", stdin=_list(_deployment()))
-    scene = Scene(cluster, admin, DEPLOYMENT, OLD, NEW, PORT, requests())
+    scene = Scene(cluster, admin, DEPLOYMENT, OLD, NEW, FRESH, PORT, requests())
     scene.until_stable(OLD, READY_SECONDS)
     return scene
 
