@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(seconds("scale"))]
 LIMITS: dict[str, float] = tomllib.loads(Path(__file__).with_name("thresholds.toml").read_text())
 OBJECTS = 5000 if is_whole() else 2 * TEAM_OBJECTS
 RESTING = 1000 if is_whole() else TEAM_OBJECTS
-REST_SECONDS = 900.0 if is_whole() else 10.0  # longer than a resync's period in the whole
+REST_SECONDS = 180.0 if is_whole() else 10.0  # of one look; all of them together are longer than a resync's period
 CHANGE_SECONDS = 60.0 if is_whole() else 5.0
 PATIENCE = 1 if is_whole() else 10  # a sample has other tests beside it
 FILL_SECONDS = 1800.0
@@ -72,10 +72,12 @@ async def test_rest_costs_next_to_nothing(bed: Cluster, tmp_path: Path) -> None:
             audit = Audit(bed.audit_log)
             await started(operator, RESTING, LIMITS["start_seconds"] * PATIENCE)
             await quiet(audit, QUIET_SECONDS, FILL_SECONDS)
-            rest = await at_rest(operator, audit, REST_SECONDS)
-    figure = f"{RESTING} objects: {rest.requests:.2f} requests/s, {rest.core:.1%} of a core over {REST_SECONDS:.0f} s"
-    record("rest", runs=1, bad=int(is_too_busy(rest)), figure=figure)
-    assert not is_too_busy(rest), figure
+            looks = [await at_rest(operator, audit, REST_SECONDS) for _ in range(size("rest"))]
+    requests, core = spread([one.requests for one in looks], 2), spread([100 * one.core for one in looks])
+    figure = f"{RESTING} objects: {requests} requests/s, {core} % of a core in {REST_SECONDS:.0f} s each"
+    busy = [one for one in looks if is_too_busy(one)]
+    record("rest", runs=len(looks), bad=len(busy), figure=figure)
+    assert busy == [], figure
 
 
 async def filled(bed: Cluster, kube: Any, objects: int, log: Path) -> list[Team]:
@@ -117,6 +119,6 @@ def is_too_busy(rest: Rest) -> bool:
     )
 
 
-def spread(values: list[float]) -> str:
+def spread(values: list[float], digits: int = 1) -> str:
     """The median and the range."""
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
