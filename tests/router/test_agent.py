@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.proof.ledger import record
 from tests.router.fake_api import FakeApi
 from tests.router.load import BODY, INFER, JSON, Load, split
 from tests.router.processes import Router, backend, routes, routing, start_router
 from tests.serving.processes import Answer, Served, ask, free_port, until
+from tests.serving.test_bad_input import LARGE, poured
 
 
 @pytest.mark.parametrize("bad", ["{", '{"generation": 9, "deployment": "fraud", "backends": []}'])
@@ -149,15 +151,24 @@ def closing(router: Router) -> bool:
     return answer.headers.get("connection") == "close"
 
 
+def test_a_body_over_the_limit_is_413_at_the_router(
+    api: FakeApi, stable: Served, canary: Served, tmp_path: Path
+) -> None:
+    with routing(api, tmp_path, split(1, stable, canary, 0)) as router:
+        answers = [poured(router.port, INFER, size, chunked=c) for size in (17 << 20, LARGE) for c in (False, True)]
+        good = [one for one in answers if (one.status, one.json) == (413, {"error": "Payload Too Large"})]
+        figure = f"{len(good)} of {len(answers)} bodies over the limit refused by the router"
+        record("bad-input-inference", runs=len(answers), bad=len(answers) - len(good), figure=figure)
+        assert good == answers
+        assert ask(router.port, "POST", INFER, BODY, JSON).status == 200
+
+
 def test_what_the_router_refuses_itself_is_json_too(
     api: FakeApi, stable: Served, canary: Served, tmp_path: Path
 ) -> None:
     with routing(api, tmp_path, split(1, stable, canary, 0)) as router:
         outside = ask(router.port, "GET", "/metrics")
         assert (outside.status, "below /v2" in outside.json["error"]) == (404, True)
-        large = (b" " * 65536 for _ in range(260))
-        answer = ask(router.port, "POST", INFER, large, JSON)
-        assert (answer.status, "error" in answer.json) == (413, True)
         gone = routes(2, backend("gone", free_port(), 100))
         api.put(gone)
         router.until(2)

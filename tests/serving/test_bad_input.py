@@ -1,6 +1,12 @@
 """Wrong requests: always a 4xx whose message names the field, never a 5xx, and the next request is answered."""
 
+import contextlib
+import http.client
 import json
+import select
+import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +14,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plumbline_serving.app import MAX_BODY_BYTES
-from tests.serving.processes import Caller, Served, ask, rows
+from tests.proof.goals import seconds
+from tests.proof.ledger import record
+from tests.serving.processes import Answer, Caller, Served, ask, rows
 from tests.serving.test_protocol import every_input
+
+GOAL = "bad-input-inference"
+pytestmark = pytest.mark.timeout(seconds(GOAL))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def told(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After the last test here, keep how many wrong requests were tried, for the report."""
+    runs = sum(item.path == Path(__file__) for item in request.session.items)
+    before = request.session.testsfailed
+    yield
+    bad = request.session.testsfailed - before
+    record(
+        GOAL, runs=runs, bad=bad, figure=f"{runs - bad} of {runs} kinds of wrong requests refused in words, none a 5xx"
+    )
 
 
 def tensor(**changes: Any) -> dict[str, Any]:
@@ -19,14 +42,17 @@ def tensor(**changes: Any) -> dict[str, Any]:
 
 
 DEEP = "[" * 5000 + "]" * 5000
+NO_NUMBER = "the body is not JSON: unexpected character, expected a JSON value"
+LARGE = 100 << 20  # bytes of a body that nobody should read to its end
+PIECE = b" " * 65536
 
 TABLE: list[tuple[str, Any, str]] = [
-    ("not JSON", b"{", "the body is not JSON"),
-    ("empty", b"", "the body is not JSON"),
-    ("not UTF-8", b'{"inputs": "\xff"}', "the body is not JSON"),
-    ("NaN", b'{"inputs": [{"data": [NaN]}]}', "the body is not JSON"),
-    ("Infinity", b'{"inputs": [{"data": [Infinity]}]}', "the body is not JSON"),
-    ("too deep", f'{{"inputs": {DEEP}}}'.encode(), "the body is not JSON: depth"),
+    ("not JSON", b"{", "the body is not JSON: unexpected end of data: line 1 column 2"),
+    ("empty", b"", "the body is not JSON: Input is a zero-length, empty document"),
+    ("not UTF-8", b'{"inputs": "\xff"}', "the body is not JSON: str is not valid UTF-8"),
+    ("NaN", b'{"inputs": [{"data": [NaN]}]}', f"{NO_NUMBER}: line 1 column 23"),
+    ("Infinity", b'{"inputs": [{"data": [Infinity]}]}', f"{NO_NUMBER}: line 1 column 23"),
+    ("too deep", f'{{"inputs": {DEEP}}}'.encode(), "the body is not JSON: depth limit exceeded: line 1 column 1036"),
     ("a list", b"[]", "the body must be a JSON object"),
     ("unknown field", {"inputs": [], "instances": []}, "'instances'"),
     ("no inputs", {}, "inputs must be a JSON array"),
@@ -141,17 +167,35 @@ def test_json_with_a_character_set_is_json(caller: Caller) -> None:
     assert caller.infer(rows((1, 2, 3)), headers={"content-type": "Application/JSON; charset=utf-8"}).status == 200
 
 
-def test_a_body_over_the_limit_is_413_by_its_header_and_by_its_bytes(logistic: Served) -> None:
-    headers = {"content-type": "application/json"}
-    declared = ask(
-        logistic.port, "POST", "/v2/models/fraud/infer", b"", {**headers, "content-length": str(MAX_BODY_BYTES + 1)}
-    )
-    assert declared.status == 413
-    assert declared.headers["connection"] == "close"
-    assert str(MAX_BODY_BYTES) in declared.json["error"]
-    pieces = (b" " * 65536 for _ in range(MAX_BODY_BYTES // 65536 + 1))
-    sent = ask(logistic.port, "POST", "/v2/models/fraud/infer", pieces, headers)
-    assert (sent.status, sent.headers["connection"]) == (413, "close")
+def poured(port: int, path: str, size: int, *, chunked: bool) -> Answer:
+    """The answer to a body of this many spaces, which is sent until it comes; nobody has to read all of it."""
+    length = "transfer-encoding: chunked" if chunked else f"content-length: {size}"
+    head = f"POST {path} HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n{length}\r\n\r\n"
+    piece = b"%x\r\n%s\r\n" % (len(PIECE), PIECE) if chunked else PIECE
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.sendall(head.encode())
+        with contextlib.suppress(ConnectionError):  # it has answered and gone
+            for _ in range(size // len(PIECE)):
+                if select.select([connection], [], [], 0)[0]:
+                    break
+                connection.sendall(piece)
+        found = http.client.HTTPResponse(connection, method="POST")
+        found.begin()
+        return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, found.read())
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+@pytest.mark.parametrize("size", [MAX_BODY_BYTES + len(PIECE), LARGE], ids=["a little too large", "100 MiB"])
+def test_a_body_over_the_limit_is_413_in_words(logistic: Served, size: int, *, chunked: bool) -> None:
+    answer = poured(logistic.port, "/v2/models/fraud/infer", size, chunked=chunked)
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert answer.json["error"] == "the body is larger than 16777216 bytes; send fewer rows per request"
+    assert ask(logistic.port, "GET", "/v2/health/ready").status == 200
+
+
+def test_a_body_is_refused_by_its_declared_length_before_any_of_it_is_there(logistic: Served) -> None:
+    headers = {"content-type": "application/json", "content-length": str(MAX_BODY_BYTES + 1)}
+    assert ask(logistic.port, "POST", "/v2/models/fraud/infer", b"", headers).status == 413
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
