@@ -193,3 +193,15 @@ async def test_a_version_made_again_with_another_model_is_another_version() -> N
     cluster.go_to("v1")
     own = await cluster.step(2)
     assert ready_of(own) == ("False", "CanaryProgressing")
+
+
+async def test_a_version_made_again_under_the_name_of_the_one_that_serves_is_asked_for_its_own_approval() -> None:
+    cluster = await serving(CANARY)
+    cluster.kube.remove(approved("v1", FIRST))
+    remade = approved("v1", THIRD)
+    cluster.kube.put(remade)
+    own = await cluster.step(2)
+    assert ready_of(own) == ("False", "AwaitingApproval")
+    cluster.kube.put(consent(remade, "again"))
+    own = await cluster.step(2)
+    assert ready_of(own) == ("False", "CanaryProgressing")

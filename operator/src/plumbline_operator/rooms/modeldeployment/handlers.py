@@ -1,7 +1,7 @@
 """ModelDeployment: what is read, and who wakes whom."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
@@ -62,7 +62,7 @@ async def observe(deployment: ModelDeployment, sight: Sight) -> Observed:
         measured=await sight.signals.measured(await _router_addresses(kube, deployment)) if moving else None,
         pods=await _silent_pods(kube, deployment, parts),
         jobs=await see_jobs(kube, Key(KIND.kind, meta.namespace, meta.name), VERB),
-        approvals=await _decisions(kube, deployment, names),
+        approvals=await _decisions(kube, deployment, names, versions),
     )
 
 
@@ -72,12 +72,21 @@ def is_moving(deployment: ModelDeployment, parts: Iterable[Manifest]) -> bool:
     return deployment.status.step is not None or any(p["metadata"]["labels"][VARIANT_LABEL] not in kept for p in parts)
 
 
-async def _decisions(kube: Reader, deployment: ModelDeployment, versions: Iterable[str]) -> tuple[Approval, ...]:
+async def _decisions(
+    kube: Reader, deployment: ModelDeployment, names: Iterable[str], versions: Mapping[str, Manifest]
+) -> tuple[Approval, ...]:
     """What people decided on the versions named, but for the stable one: that is not brought in any more."""
-    stable = deployment.status.stable
-    coming = sorted(set(versions) - ({stable.version} if stable else set()))
+    coming = sorted(name for name in names if not _is_stable(deployment.status, name, versions.get(name)))
     raws = await kube.list(APPROVAL.ref, deployment.metadata.namespace) if coming else []
     return tuple(one for name in coming for one in approvals_of(name, raws))
+
+
+def _is_stable(status: ModelDeploymentStatus, name: str, raw: Manifest | None) -> bool:
+    """Whether this name is the stable version's, and not that of another which was made under it since."""
+    version, stable = read_version(raw), status.stable
+    if stable is None or stable.version != name:
+        return False
+    return version is None or version.manifest == stable.manifest
 
 
 async def _named(kube: Reader, ref: Ref, namespace: str, names: Iterable[str]) -> dict[str, Manifest]:
