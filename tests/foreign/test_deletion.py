@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(seconds(GOAL))]
 LIMIT_SECONDS = 60.0
 SAMPLE_LIMIT_SECONDS = 240.0  # in a sample other tests run beside this one
 PAGE = Path("docs/how-to/uninstall.md")
+PHASES = ("ready", "working or waiting", "stalled")
 OURS = frozenset(room.kind.kind for room in ROOMS)
 GOLDEN = 13  # objects of our kinds at the end of the golden path
 Thing = tuple[str, str, str]  # type, namespace, name
@@ -70,7 +72,10 @@ async def _namespace(place: Ground, operator: str) -> list[str]:
         took, wrong = await _delete_namespace(place, one)
         wrong += oracles.log_errors(one.logs())
     wrong += [] if len(found) >= objects else [f"only {len(found)} objects"]
-    figure = f"{len(found)} objects ({_phases(found)}), operator {operator}: gone in {took:.1f} s"
+    phases = _phases(found)
+    wrong += [] if len(phases) == len(PHASES) else [f"not in every phase: {dict(phases)}"]
+    told = ", ".join(f"{phases[name]} {name}" for name in PHASES)
+    figure = f"{len(found)} objects ({told}), operator {operator}: gone in {took:.1f} s"
     record(GOAL, runs=len(found), bad=len(wrong), figure=figure)
     return wrong
 
@@ -181,15 +186,15 @@ def _full(ref: Ref) -> str:
     return f"{ref.plural}.{ref.version}.{ref.group}" if ref.group else ref.plural
 
 
-def _phases(found: Iterable[Manifest]) -> str:
-    counts = {"ready": 0, "working or waiting": 0, "stalled": 0}
-    for obj in found:
-        conditions = {one["type"]: one["status"] for one in obj.get("status", {}).get("conditions", ())}
-        if conditions.get("Ready") == "True":
-            counts["ready"] += 1
-        else:
-            counts["stalled" if conditions.get("Stalled") == "True" else "working or waiting"] += 1
-    return ", ".join(f"{number} {name}" for name, number in counts.items())
+def _phases(found: Iterable[Manifest]) -> Counter[str]:
+    return Counter(_phase(obj) for obj in found)
+
+
+def _phase(obj: Manifest) -> str:
+    conditions = {one["type"]: one["status"] for one in obj.get("status", {}).get("conditions", ())}
+    if conditions.get("Ready") == "True":
+        return "ready"
+    return "stalled" if conditions.get("Stalled") == "True" else "working or waiting"
 
 
 def _limit() -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.overload.bench import LOAD_CORE, SERVER_CORE, Seconds, Seen, on_core, overload
+from tests.overload.bench import LOAD_CORE, SERVER_CORE, TIMES, Seconds, Seen, on_core, overload
 from tests.proof.goals import is_whole, seconds, size
 from tests.proof.ledger import record
 from tests.router.fake_api import FakeApi
@@ -25,6 +25,7 @@ PRODUCTS = 5  # some 8 ms of a core for an answer: refusing nine for each must n
 LENGTHS = Seconds(peak=6, overload=15, after=8) if is_whole() else Seconds(peak=2, overload=4, after=6)
 # A sample shares its two cores with other tests, and a second between peak and overload may be a bad one.
 LEAST_KEPT, LONGEST_RECOVERY = (0.8, 5.0) if is_whole() else (0.4, LENGTHS.after - 1)
+LEAST_OFFERED = 0.9 * TIMES if is_whole() else 2.0  # of the peak
 SOON_REFUSED = 0.1 if is_whole() else 1.0  # seconds for half of all refusals; figures say how soon it was
 MOST_GROWN = 128 * 2**20
 
@@ -63,8 +64,10 @@ def test_ten_times_the_capacity(bucket: Bucket, tmp_path: Path) -> None:
 
 def complaints(seen: Seen) -> list[str]:
     """What a run shows that must not be."""
+    offered = seen.offered / seen.peak
     half = sorted(shot.seconds for shot in seen.refusals)[len(seen.refusals) // 2] if seen.refusals else float("inf")
     checks = {
+        "offered": offered >= LEAST_OFFERED,
         "goodput": seen.kept >= LEAST_KEPT,
         "lost requests": not seen.lost,
         "refused late": half <= SOON_REFUSED,

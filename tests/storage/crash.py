@@ -40,7 +40,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a case."""
+    """What became of a case. `seconds` of the second attempt."""
 
     case: Case
     bucket: str
@@ -81,20 +81,21 @@ async def second(ground: Ground, lake: Lake, work: Work, worker: Worker) -> Ende
 
 async def killed_and_run_again(ground: Ground, case: Case, worker: Worker, wanted: dict[str, End]) -> Result:
     """One case: the first attempt is killed, the second is left alone."""
-    began = time.monotonic()
     lake = ground.lake(case.work)
     killed = await first(ground, lake, case)
     complaints = [f"not killed, but ended with {killed.code}"] if killed.code != KILLED else []
     complaints += [f"after the kill: {one}" for one in ground.complaints(lake)]
     key = _hash_key(lake)
+    began = time.monotonic()
     ended = await second(ground, lake, case.work, worker)
+    seconds = time.monotonic() - began
     complaints += [f"at the end: {one}" for one in ground.complaints(lake)]
     if key and key != _hash_key(lake):
         complaints.append("the hash key was replaced")
     complaints += _differences(end_of(ground, lake, ended), await _reference(ground, lake, case.work, worker, wanted))
     left = sorted((ground.folder / lake.name / "a2" / "tmp").iterdir())
     complaints += [f"left behind: {one.name}" for one in left]
-    return Result(case, lake.name, time.monotonic() - began, tuple(complaints))
+    return Result(case, lake.name, seconds, tuple(complaints))
 
 
 def end_of(ground: Ground, lake: Lake, ended: Ended) -> End | None:

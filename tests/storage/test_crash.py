@@ -23,6 +23,7 @@ SAMPLE = (
     Case(EVALUATE, Crash(4, "before")),  # the index, with everything written that it names
 )
 LEAST = 35  # numbered writes of all Jobs; fewer would mean that the path has become shorter
+LIMIT_SECONDS = 30.0  # of the attempt after the kill; a sample has other tests beside it
 LANES = 2
 
 
@@ -43,11 +44,13 @@ async def test_a_killed_job_leaves_nothing_half_and_the_next_attempt_ends_as_if_
         else:
             numbers, cases = {}, list(SAMPLE)
         results = await run_all(place, cases, LANES)
-    bad = [one.line() for one in results if one.complaints]
+    bad = [one.line() for one in results if one.complaints or (is_whole() and one.seconds > LIMIT_SECONDS)]
     slowest = max(one.seconds for one in results)
     total = sum(numbers.values())
     each = ", ".join(f"{name} {number}" for name, number in numbers.items())
-    figure = f"N = {total} writes ({each}); {len(results) - len(bad)} of {len(results)}, the slowest in {slowest:.1f} s"
+    figure = (
+        f"N = {total} writes ({each}); {len(results) - len(bad)} of {len(results)}, the next attempt in {slowest:.1f} s"
+    )
     record(GOAL, runs=len(results), bad=len(bad), figure=figure)
     assert bad == []
     assert not is_whole() or total >= LEAST

@@ -39,6 +39,7 @@ class Storm:
             self.kill_agents_in_mid_write,
             self.delete_a_server,
             self.kill_the_operator,
+            self.operator_away,
             self.api_server_away,
         ]
         self._do(self.canary)
@@ -107,6 +108,15 @@ class Storm:
     def kill_the_operator(self) -> None:
         """SIGKILL the operator's process; the deployment is moved once it is back."""
         assert sum(kill(pod, OPERATOR) for pod in self._admin().list("pods")) >= 1
+        self.revert_the_spec()
+
+    def operator_away(self) -> None:
+        """No operator for half a minute; afterwards the deployment can be moved again."""
+        admin = self._admin()
+        admin.kubectl("scale", "deployment", "--all", "--replicas=0")
+        until(lambda: not admin.list("pods"), "no operator runs", WELL_SECONDS)
+        time.sleep(OUTAGE_SECONDS)
+        admin.kubectl("scale", "deployment", "--all", "--replicas=1")
         self.revert_the_spec()
 
     def api_server_away(self) -> None:
