@@ -149,7 +149,8 @@ async def test_an_apply_does_not_touch_the_status_nor_a_status_the_spec(ground: 
     made = await ground.apply(objects.dataset())
     made = await ground.say(made, {"inputs": "x"})
     body = ground.placed(objects.dataset()) | {"status": {"inputs": "forged"}}
-    assert (await ground.kube.apply(ref_of(body), body))["status"] == {"inputs": "x"}
+    made = await ground.kube.apply(ref_of(body), body)
+    assert made["status"] == {"inputs": "x"}
     spec = objects.dataset()["spec"] | {"unknownColumns": "Drop"}
     meta = {k: made["metadata"][k] for k in ("name", "namespace", "resourceVersion")}
     report = {**ground.placed(objects.dataset()), "metadata": meta, "spec": spec, "status": {"inputs": "y"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,8 @@ import yaml
 from plumbline_operator.crdgen import definition
 from plumbline_operator.rooms import ROOMS
 from tests.faults.cases import LIMIT_SECONDS, QUIET_SECONDS, Ground
+from tests.faults.users import first_service
+from tests.proof.goals import is_whole
 from tests.support.cluster import start
 from tests.support.pod_actor import PodActor
 from tests.support.routers import Routers
@@ -29,3 +32,8 @@ def ground(name: str, folder: Path, limit: float = LIMIT_SECONDS, quiet: float =
             yield Ground(cluster, folder, limit, quiet)
     finally:
         cluster.stop()
+
+
+def of_this_size(place: Ground) -> Ground:
+    """Where a sample walks only as far as the first model in service; what comes after takes three times as long."""
+    return place if is_whole() else replace(place, users=first_service)

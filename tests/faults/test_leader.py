@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.cases import reference
-from tests.faults.ground import ground
+from tests.faults.ground import ground, of_this_size
 from tests.faults.leader import TAKEOVER_SECONDS, Round, Taken, leader_case, rounds
 from tests.proof.goals import is_whole, seconds, size
 from tests.proof.ledger import record
@@ -27,7 +27,8 @@ async def test_the_other_one_takes_over_and_nothing_is_done_twice(tmp_path: Path
     limit = 60.0 if is_whole() else 180.0  # of the rest of the path; what is measured is the takeover
     takeover = TAKEOVER_SECONDS if is_whole() else SAMPLE_SECONDS
     pauses = PAUSES if is_whole() else 0
-    with ground(f"leader-{os.getpid()}", tmp_path, limit=limit, quiet=5.0) as place:
+    with ground(f"leader-{os.getpid()}", tmp_path, limit=limit, quiet=5.0) as found:
+        place = of_this_size(found)
         wanted = await reference(place)
         gate = asyncio.Semaphore(LANES)
 

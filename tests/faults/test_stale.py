@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.cases import Ground, Reference, reference
-from tests.faults.ground import ground
+from tests.faults.ground import ground, of_this_size
 from tests.faults.stale import RESYNC_SECONDS, SLACK_SECONDS, Case, Mode, run_all, undisturbed, whole
 from tests.proof.goals import is_whole, seconds
 from tests.proof.ledger import record
@@ -31,7 +31,7 @@ KNOWN: dict[Path, Reference] = {}
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     with ground(f"stale-{os.getpid()}", tmp_path_factory.mktemp("stale"), quiet=5.0) as found:
-        yield found
+        yield of_this_size(found)
 
 
 async def known(place: Ground) -> Reference:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.cases import Ground, Reference, reference
-from tests.faults.ground import ground
+from tests.faults.ground import ground, of_this_size
 from tests.faults.trouble import ALLOWANCE_SECONDS, PATIENCE_SECONDS, WHOLE, Case, Mode, impatient, trouble_case
 from tests.faults.trouble import quiet_rate as measured_rate
 from tests.proof.goals import is_whole, seconds
@@ -33,7 +33,7 @@ KNOWN: dict[Path, tuple[Reference, int]] = {}
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     limit = ALLOWANCE_SECONDS if is_whole() else SAMPLE_LIMIT_SECONDS
     with ground(f"trouble-{os.getpid()}", tmp_path_factory.mktemp("trouble"), limit=limit, quiet=5.0) as found:
-        yield found
+        yield of_this_size(found)
 
 
 async def known(place: Ground) -> tuple[Reference, int]:

@@ -132,6 +132,7 @@ TEXTS: dict[str, tuple[str, ...]] = {  # what a text is → where
         "Dataset spec.tests[].regex.column",
         "Dataset spec.tests[].uniqueKey.columns[]",
         "DatasetSnapshot spec.columns[].name",
+        "DatasetSnapshot spec.dropped[]",
         "DatasetSnapshot spec.eventTime",
         "DriftMonitor spec.features.only[]",
         "DriftMonitor spec.features.overrides[].name",

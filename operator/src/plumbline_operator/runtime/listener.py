@@ -114,7 +114,7 @@ class _Thread:
             for call in self._last_calls:
                 call.cancel()
             _close(self._theirs)
-        except BaseException:
+        except BaseException:  # whatever it is, the thread ends now, and that must be told
             log.warning("what the watches left could not be closed", exc_info=True)
         _tell(self._ours, self._tell_over, None if self._told.is_set() else trouble)
 
