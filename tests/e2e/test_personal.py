@@ -33,15 +33,17 @@ Requests = dict[str, tuple[str, Any, dict[str, str], int]]  # name → path, bod
 def asked(good: dict[str, Any], canary: Iterator[str]) -> Requests:
     """One request for each place in which somebody may put what is nobody's business."""
     path = f"/v2/models/{MODEL}/infer"
-    first, *rest = good["inputs"]
+    inputs = good["inputs"]
+    number = next(one for one in inputs if one["datatype"] != "BYTES")
+    rest = [one for one in inputs if one is not number]
     return {
         "a header": (path, good, {"x-customer": next(canary)}, 200),
         "a cookie": (path, good, {"cookie": f"session={next(canary)}"}, 200),
         "credentials": (path, good, {"authorization": f"Bearer {next(canary)}"}, 200),
         "the query": (f"{path}?token={next(canary)}", good, {}, 200),
         "an unknown field": (path, good | {"customer": next(canary)}, {}, 400),
-        "an unknown input": (path, {"inputs": [*good["inputs"], first | {"name": next(canary)}]}, {}, 400),
-        "a wrong value": (path, {"inputs": [first | {"data": [next(canary)]}, *rest]}, {}, 400),
+        "an unknown input": (path, {"inputs": [*inputs, number | {"name": next(canary)}]}, {}, 400),
+        "a wrong value": (path, {"inputs": [number | {"data": [next(canary)]}, *rest]}, {}, 400),
         "a path": (f"/v2/models/{next(canary)}", None, {}, 404),
     }
 
