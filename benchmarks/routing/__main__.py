@@ -11,11 +11,9 @@ import json
 import statistics
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from moto.server import ThreadedMotoServer
 
 from benchmarks.serving.environments import model_file
 from benchmarks.serving.load import Measured, Point, body, measure, require_wrk
@@ -24,6 +22,7 @@ from tests.overload.bench import on_core
 from tests.router.fake_api import FakeApi
 from tests.router.processes import backend, routes, routing
 from tests.serving.bucket import CREDENTIALS, Bucket
+from tests.support.moto import s3_server
 
 POINTS = (Point(1, 1), Point(1, 16), Point(64, 16))
 CANARY_PERCENT = 5
@@ -69,27 +68,20 @@ def main() -> None:
 @contextmanager
 def both_ways(folder: Path) -> Iterator[tuple[int, int]]:
     """The ports of a server and of a router in front of it."""
-    with on_core(LOAD_CORE):
-        storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        storage.start()
-    api = FakeApi()
-    try:
-        host, port = storage.get_host_and_port()
-        bucket = Bucket(f"http://{host}:{port}").create()
+    with ExitStack() as stack:
+        with on_core(LOAD_CORE):
+            bucket = Bucket(stack.enter_context(s3_server())).create()
+        api = FakeApi()
+        stack.callback(api.close)
         settings = bucket.settings(bucket.put_model(model_file().read_bytes()), model_name=NAME)
         server = ours(settings.canonical().decode(), CREDENTIALS)
         split = routes(
             1, backend("stable", server.port, 100 - CANARY_PERCENT), backend("canary", server.port, CANARY_PERCENT)
         )
-        with (
-            running(server, body(64), folder / "server.log"),
-            on_core(SERVER_CORE),
-            routing(api, folder / "router", split) as router,
-        ):
-            yield server.port, router.port
-    finally:
-        api.close()
-        storage.stop()
+        stack.enter_context(running(server, body(64), folder / "server.log"))
+        with on_core(SERVER_CORE):
+            router = stack.enter_context(routing(api, folder / "router", split))
+        yield server.port, router.port
 
 
 def rounds(ports: tuple[int, int], count: int, seconds: int, folder: Path) -> dict[Point, list[Pair]]:

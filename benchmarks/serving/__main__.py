@@ -13,12 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from moto.server import ThreadedMotoServer
-
 from benchmarks.serving.environments import model_file
 from benchmarks.serving.load import Measured, Point, body, measure, require_wrk
 from benchmarks.serving.servers import NAME, Server, kserve, mlserver, ours, running
 from tests.serving.bucket import CREDENTIALS, Bucket
+from tests.support.moto import s3_server
 
 POINTS = (Point(1, 1), Point(1, 16), Point(64, 16))
 TOLERANCE = 1e-4  # float32 outputs of the same file and runtime, in different sums
@@ -34,18 +33,11 @@ def main() -> None:
     options = parser.parse_args()
     require_wrk()
     model = model_file()
-    storage = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    storage.start()
-    try:
-        host, port = storage.get_host_and_port()
-        bucket = Bucket(f"http://{host}:{port}").create()
+    with s3_server() as url, tempfile.TemporaryDirectory() as name:
+        bucket, folder = Bucket(url).create(), Path(name)
         settings = bucket.settings(bucket.put_model(model.read_bytes()), model_name=NAME).canonical().decode()
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            servers = [ours(settings, CREDENTIALS), kserve(model), mlserver(model, folder)]
-            results = rounds(servers, options.rounds, options.seconds, folder)
-    finally:
-        storage.stop()
+        servers = [ours(settings, CREDENTIALS), kserve(model), mlserver(model, folder)]
+        results = rounds(servers, options.rounds, options.seconds, folder)
     report(servers, results)
     if options.out is not None:
         options.out.write_text(json.dumps(plain(results), indent=1))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from plumbline_contract.base import digest_of
 from plumbline_contract.layout import blob
@@ -40,6 +39,7 @@ from tests.serving.bucket import NAME as BUCKET
 from tests.serving.bucket import PREFIX, Bucket
 from tests.serving.processes import start_serving
 from tests.support.fake_kube import FakeKube
+from tests.support.moto import s3_server
 from tests.support.worlds import (
     IMAGES,
     NAMESPACE,
@@ -76,13 +76,8 @@ async def serving(*more: Manifest) -> Stage:
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
     """A bucket for models."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield Bucket(f"http://{host}:{port}").create()
-    finally:
-        server.stop()
+    with s3_server() as url:
+        yield Bucket(url).create()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from plumbline_cli.bucket import Tampered
 from plumbline_cli.chain import Link, explain
@@ -28,6 +27,7 @@ from plumbline_contract.manifest import (
     SnapshotRef,
 )
 from plumbline_contract.prediction import prediction_id
+from tests.support.moto import s3_server
 
 NAMESPACE, BUCKET, PREFIX = "team", "lake", "store/team"
 WHEN = datetime(2026, 1, 2, 3, 59, 59, tzinfo=UTC)
@@ -152,11 +152,8 @@ class World:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield World(f"http://{host}:{port}")
-    server.stop()
+    with s3_server() as url:
+        yield World(url)
 
 
 def found(link: Link, title: str) -> Link:

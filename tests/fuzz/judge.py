@@ -50,13 +50,18 @@ def standing(raw: Manifest | None) -> Standing:
 def names_field(change: Change, message: str) -> bool:
     """Whether a refusal says which field is wrong.
 
-    A path below the spec does. `spec` alone does when nothing of it may change, or when the rule is about all of it
-    and its words name the field.
+    A path into the part of the spec that was broken does; a rule about several fields may name another one of them.
+    `spec` alone does when nothing of it may change, or when the rule is about all of it and its words name the field.
     """
-    if BELOW.search(message) or (change.sort is Sort.FROZEN and WHOLE.search(message)):
+    broken, paths = _top(change.way), BELOW.findall(message)
+    if any(_top(path) == broken for path in paths) or (paths and change.sort is not Sort.SCHEMA):
         return True
-    top = re.split(r"[.\[]", change.way.removeprefix("spec").lstrip("."))[0]
-    return bool(WHOLE.search(message)) and top in message
+    return bool(WHOLE.search(message)) and (change.sort is Sort.FROZEN or broken in message)
+
+
+def _top(path: str) -> str:
+    """The field of the spec, or of the metadata, that this path begins with."""
+    return re.split(r"[.\[]", path.removeprefix("spec").removeprefix("metadata").lstrip("."))[0]
 
 
 def is_over(change: Change, now: Standing) -> bool:

@@ -32,6 +32,7 @@ def change(sort: Sort, says: str = "", way: str = "spec.columns[0].type") -> Cha
         ('unknown field "spec.columns[0].unheardOf"', True),
         ("failed to create typed patch object: .spec.columns: expected list", True),
         ("spec: Invalid value: the columns must be named", True),
+        ("spec.source.key: Required value", False),
         ("spec: Invalid value: something is wrong", False),
         ("<nil>: Invalid value: something is wrong", False),
         ("request is too large", False),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnxruntime
 import pytest
 
 from plumbline_contract.base import digest_of
@@ -15,6 +14,7 @@ from plumbline_jobs.errors import Refused
 from tests.jobs.lake import Lake
 from tests.modelgate.models import linear
 from tests.modelgate.poison import corpus
+from tests.modelgate.watched import watch_runtime
 from tests.proof.ledger import record
 
 OWNER = Owner(namespace="team", kind="TrainingRun", name="run", uid="uid-3", job="run-train-1")
@@ -28,15 +28,7 @@ RUN = RunRecord(
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Every file that ONNX Runtime was asked to open."""
-    files: list[bytes] = []
-    real = onnxruntime.InferenceSession
-
-    def session(data: bytes, *given: object, **named: object) -> object:
-        files.append(data)
-        return real(data, *given, **named)
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
-    return files
+    return watch_runtime(monkeypatch)
 
 
 @pytest.mark.parametrize("data", POISON)

@@ -20,6 +20,7 @@ from plumbline_serving.errors import StartFailure
 from plumbline_serving.model import load
 from tests.modelgate.models import branch, branching, linear, model_of, node, sparse, value
 from tests.modelgate.poison import corpus
+from tests.modelgate.watched import watch_runtime
 from tests.proof.ledger import record
 
 GOOD = linear().SerializeToString()
@@ -90,15 +91,7 @@ class Shelf:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Every file that ONNX Runtime was asked to open."""
-    files: list[bytes] = []
-    real = onnxruntime.InferenceSession
-
-    def session(data: bytes, *given: object, **named: object) -> object:
-        files.append(data)
-        return real(data, *given, **named)
-
-    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
-    return files
+    return watch_runtime(monkeypatch)
 
 
 def objection(data: bytes) -> str:

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.overload.bench import LOAD_CORE, SERVER_CORE, TIMES, Seconds, Seen, on_core, overload
 from tests.proof.goals import is_whole, seconds, size
@@ -17,6 +16,7 @@ from tests.router.processes import backend, routes, routing
 from tests.serving import models
 from tests.serving.bucket import Bucket
 from tests.serving.processes import serving
+from tests.support.moto import s3_server
 
 GOAL = "overload"
 pytestmark = pytest.mark.timeout(seconds(GOAL))
@@ -32,14 +32,10 @@ MOST_GROWN = 128 * 2**20
 
 @pytest.fixture
 def bucket() -> Iterator[Bucket]:
-    with on_core(LOAD_CORE):
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield Bucket(f"http://{host}:{port}").create()
-    finally:
-        server.stop()
+    with ExitStack() as stack:
+        with on_core(LOAD_CORE):
+            url = stack.enter_context(s3_server())
+        yield Bucket(url).create()
 
 
 def test_ten_times_the_capacity(bucket: Bucket, tmp_path: Path) -> None:

@@ -4,24 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.router.fake_api import FakeApi
 from tests.serving import models
 from tests.serving.bucket import Bucket
 from tests.serving.processes import Served, serving
+from tests.support.moto import s3_server
 
 
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[Bucket]:
     """One bucket for the session."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield Bucket(f"http://{host}:{port}").create()
-    finally:
-        server.stop()
+    with s3_server() as url:
+        yield Bucket(url).create()
 
 
 @pytest.fixture(scope="session")
