@@ -80,6 +80,14 @@ def test_a_caller_that_asks_first_is_told_to_go_on(wire: socket.socket) -> None:
     assert b" 200 OK" in until_received(wire, b'"outputs"')
 
 
+def test_a_caller_that_asks_first_and_is_refused_is_closed(wire: socket.socket) -> None:
+    wire.sendall(infer(b"", "expect: 100-continue", "content-encoding: gzip", length=len(BODY)))
+    received = rest(wire)
+    assert b" 415 " in received
+    assert b"connection: close" in received.lower()
+    assert b"100 Continue" not in received
+
+
 def test_a_caller_that_leaves_in_the_middle_is_no_request(logistic: Served, caller: Caller) -> None:
     before = metrics(caller)
     with socket.create_connection(("127.0.0.1", logistic.port), timeout=20) as connection:

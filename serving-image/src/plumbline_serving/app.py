@@ -122,6 +122,10 @@ class App:
         """The answer in its turn, or why there is none. `held`: what is in memory of the body. Raises CallerLeft."""
         try:
             self.check(headers)
+        except BadRequest as exc:
+            # Who asked whether to go on does not send this body; the next request would be taken for it.
+            return closing(self.refused(exc))
+        try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await self._body(receive, held)
         except BadRequest as exc:
@@ -250,6 +254,11 @@ def check_content(headers: dict[bytes, bytes]) -> None:
 def too_slow() -> BadRequest:
     """The refusal of a body that did not come whole."""
     return BadRequest(f"the body was not whole after {BODY_SECONDS:.0f} s; send it faster, or fewer rows", 408)
+
+
+def closing(reply: Reply) -> Reply:
+    """The same answer, as the last one on its connection."""
+    return reply if CLOSE in reply.headers else reply._replace(headers=[*reply.headers, CLOSE])
 
 
 async def respond(

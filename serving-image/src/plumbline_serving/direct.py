@@ -16,7 +16,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from plumbline_serving.app import BODY_SECONDS, CLOSE, App, Headers, Reply, too_slow
+from plumbline_serving.app import BODY_SECONDS, CLOSE, App, Reply, closing, too_slow
 from plumbline_serving.errors import BadRequest
 
 _JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
@@ -169,9 +169,7 @@ class DirectProtocol(HttpToolsProtocol):
         self._write(reply, keep=False)
 
     def _write(self, reply: Reply, keep: bool) -> None:
-        headers: Headers = reply.headers
-        if not keep and CLOSE not in headers:
-            headers = [*headers, CLOSE]
+        headers = (reply if keep else closing(reply)).headers
         lines = b"".join([b"%s: %s\r\n" % header for header in headers])
         self.transport.write(b"".join((STATUS_LINE[reply.status], _JSON % len(reply.body), lines, b"\r\n", reply.body)))
         if CLOSE in headers:
