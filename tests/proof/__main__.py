@@ -25,7 +25,8 @@ def show(goal: Goal, folder: Path) -> Row:
     results = folder / f"{goal.name}.jsonl"
     environment = os.environ | {MODE: "whole", RESULTS: str(results)}
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "--basetemp", str(folder / goal.name), *goal.tests]
+    # Uncaptured: a goal takes many minutes, and its tests tell of each case as it ends.
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "--basetemp", str(folder / goal.name), *goal.tests]
     done = subprocess.run(command, env=environment, check=False)
     return Row(goal, tuple(recorded(results)), done.returncode == 0, time.monotonic() - started)
 
