@@ -108,12 +108,12 @@ async def _users(one: Lane, more: int) -> None:
 def _another(number: int) -> Manifest:
     """An object that hangs in work, waits for another, or was refused."""
     kinds: list[Manifest] = [
+        release.pin(f"never-{number}", "v9"),
         data.connection(f"{SLOW}{number}"),
         data.dataset(f"waits-{number}", source={"connectionRef": {"name": "nowhere"}, "key": "k", "format": "CSV"}),
         data.dataset(f"{SLOW}{number}"),
         data.run(f"waits-{number}", inputs=[{"name": "flights", "datasetRef": {"name": "nowhere"}}]),
         registry.approval(f"unknown-{number}"),
-        release.pin(f"never-{number}", "v9"),
     ]
     chosen = kinds[number % len(kinds)]
     return {part: chosen[part] for part in ("apiVersion", "kind", "spec")} | {

@@ -201,6 +201,9 @@ def guard_owners(cluster: Cluster) -> None:
     assert isinstance(cluster, EmbeddedCluster)
     plane = cluster.control_plane
     guarded = _Guarded(plane.layout, plane.record, plane.addresses, plane.disabled_controllers)
-    guarded.stop_part("apiserver")
-    guarded.start_part("apiserver")
-    guarded.wait_for("apiserver")
+    # Kubernetes' own controllers go with it: left with a server that is gone, they look again after a minute or so.
+    for part in ("controller-manager", "apiserver"):
+        guarded.stop_part(part)
+    for part in ("apiserver", "controller-manager"):
+        guarded.start_part(part)
+        guarded.wait_for(part)
