@@ -56,9 +56,9 @@ def installed(name: str, *arguments: str, namespaces: tuple[str, ...] = (), guar
     """
     cluster = start(bed="A", name=f"{name}-{os.getpid()}")
     try:
+        install(cluster, *arguments, namespaces=namespaces)
         if guarded:
             guard_owners(cluster)
-        install(cluster, *arguments, namespaces=namespaces)
         yield cluster
     finally:
         cluster.stop()
@@ -201,7 +201,8 @@ def guard_owners(cluster: Cluster) -> None:
     assert isinstance(cluster, EmbeddedCluster)
     plane = cluster.control_plane
     guarded = _Guarded(plane.layout, plane.record, plane.addresses, plane.disabled_controllers)
-    # Kubernetes' own controllers go with it: left with a server that is gone, they look again after a minute or so.
+    # Kubernetes' own controllers begin with it, and with our kinds: the garbage collector looks for new ones twice a
+    # minute, and an owner that it has not seen before it is deleted costs it minutes.
     for part in ("controller-manager", "apiserver"):
         guarded.stop_part(part)
     for part in ("apiserver", "controller-manager"):
