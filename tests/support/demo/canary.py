@@ -35,7 +35,7 @@ class CanaryWatch:
             self.first, self.target, self.asked = self.tally.mark(), target, weight
             self.tally.arms.clear()
         self.last = self.tally.mark()
-        self.arms = {unit: len(seen) for unit, seen in list(self.tally.arms.items())}
+        self.arms = self.tally.arms_seen()
         self.router_share = status.get("measured", {}).get("sharePercent", self.router_share)
 
     def facts(self) -> dict[str, Any]:

@@ -27,7 +27,10 @@ Request = tuple[str, dict[str, Any]]  # unit key, request body
 
 @dataclass(slots=True)
 class Tally:
-    """What the client saw. `arms` maps a unit to the variants that answered it, in order of first sight."""
+    """What the client saw. `arms` maps a unit to the variants that answered it, in order of first sight.
+
+    The client's thread writes it; who reads a table while that runs takes a copy by `mark` or `arms_seen`.
+    """
 
     sent: int = 0
     answered: Counter[str] = field(default_factory=Counter)
@@ -36,10 +39,28 @@ class Tally:
     latencies: list[float] = field(default_factory=list)
     last_seen: dict[str, float] = field(default_factory=dict)  # variant → monotonic time at which its request began
     last_prediction: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def mark(self) -> Counter[str]:
         """A copy of the counts, to subtract later."""
-        return Counter(self.answered)
+        with self.lock:
+            return Counter(self.answered)
+
+    def arms_seen(self) -> dict[str, int]:
+        """How many variants have answered each unit by now."""
+        with self.lock:
+            return {unit: len(seen) for unit, seen in self.arms.items()}
+
+    def note(self, unit: str, variant: str, prediction: str, started: float) -> None:
+        """A request that was answered well."""
+        with self.lock:
+            self.answered[variant] += 1
+            self.last_seen[variant] = max(started, self.last_seen.get(variant, 0.0))
+            self.latencies.append(time.monotonic() - started)
+            self.last_prediction = prediction
+            seen = self.arms.setdefault(unit, [])
+            if variant not in seen:
+                seen.append(variant)
 
 
 class Traffic:
@@ -90,18 +111,9 @@ class Traffic:
                 if answer.status != 200:
                     self.tally.failures.append(f"{answer.status}: {text[:200]!r}")
                     return
-                self._note(unit, answer.headers, started)
+                headers = answer.headers
+                self.tally.note(unit, headers.get(VARIANT_HEADER, ""), headers.get(PREDICTION_HEADER, ""), started)
         except (aiohttp.ClientError, TimeoutError) as error:
             self.tally.failures.append(f"{type(error).__name__}: {error}")
         finally:
             gate.release()
-
-    def _note(self, unit: str, headers: Any, started: float) -> None:
-        variant = headers.get(VARIANT_HEADER, "")
-        self.tally.answered[variant] += 1
-        self.tally.last_seen[variant] = max(started, self.tally.last_seen.get(variant, 0.0))
-        self.tally.latencies.append(time.monotonic() - started)
-        self.tally.last_prediction = headers.get(PREDICTION_HEADER, "")
-        seen = self.tally.arms.setdefault(unit, [])
-        if variant not in seen:
-            seen.append(variant)
