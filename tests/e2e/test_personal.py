@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from http.client import HTTPException
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from plumbline_contract.layout import predictions
 from tests.e2e import truth
 from tests.e2e.conftest import Told
 from tests.predictionlog.canaries import JSON, words
-from tests.predictionlog.search import sightings
+from tests.predictionlog.search import readable, sightings
 from tests.proof.ledger import record
 from tests.serving.processes import ask
 from tests.support.demo.data import BUCKET, client_of
@@ -110,5 +108,5 @@ def objects(bucket: Any, names: set[str]) -> dict[str, bytes]:
     found = {}
     for name in sorted(names):
         body = bucket.get_object(Bucket=BUCKET, Key=name)["Body"].read()
-        found[f"s3 {name}"] = body + str(pq.read_table(pa.BufferReader(body)).to_pydict()).encode()
+        found[f"s3 {name}"] = b"\n".join(readable(name, body))
     return found

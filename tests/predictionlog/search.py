@@ -28,11 +28,15 @@ def objects(bucket: Bucket) -> dict[str, bytes]:
         for entry in page.get("Contents", []):
             answer = bucket.s3.get_object(Bucket=NAME, Key=entry["Key"])
             body = answer["Body"].read()
-            values = str(pq.read_table(pa.BufferReader(body)).to_pydict()) if entry["Key"].endswith(".parquet") else ""
-            found[f"s3://{entry['Key']}"] = b"\n".join(
-                (entry["Key"].encode(), str(answer["Metadata"]).encode(), body, values.encode())
-            )
+            parts = (entry["Key"].encode(), str(answer["Metadata"]).encode(), *readable(entry["Key"], body))
+            found[f"s3://{entry['Key']}"] = b"\n".join(parts)
     return found
+
+
+def readable(key: str, body: bytes) -> tuple[bytes, bytes]:
+    """An object's bytes, and of a Parquet file its values, which are packed in them."""
+    values = str(pq.read_table(pa.BufferReader(body)).to_pydict()) if key.endswith(".parquet") else ""
+    return body, values.encode()
 
 
 def disguises(value: str) -> Iterable[bytes]:

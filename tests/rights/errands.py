@@ -14,10 +14,8 @@ from tests.rights.caller import Caller
 from tests.rights.ground import made, soon
 from tests.rights.neighbours import secret, walk
 from tests.rights.rules import Right
-from tests.rooms import data_objects as data
 from tests.rooms import release_objects as release
 
-SECOND = "delays-2"
 COLD = "cold"
 SECONDS = 90.0
 QUOTA = {
@@ -33,8 +31,7 @@ async def golden_path(admin: Caller, namespace: str) -> None:
     """The golden path, and a second approved version of the same model."""
     await made(admin, namespace, secret("keys", "ours"))
     await walk(admin, namespace, golden.manifests(), golden.RUN)
-    again = data.run(SECOND, parameters={"depth": "7"})
-    await walk(admin, namespace, [again], SECOND)
+    await walk(admin, namespace, [golden.second_run()], golden.SECOND)
 
 
 async def resize_and_replace(admin: Caller, namespace: str) -> None:
@@ -52,7 +49,7 @@ async def resize_and_replace(admin: Caller, namespace: str) -> None:
     for ref in scaled:
         await soon(f"{COLD} has no {ref.kind} any more", _has(admin, ref, namespace, wanted=0), SECONDS)
     before = await _variants(admin, namespace)
-    await _change(admin, namespace, {"versionRef": {"name": SECOND}})
+    await _change(admin, namespace, {"versionRef": {"name": golden.SECOND}})
 
     async def replaced() -> bool:
         names = await _variants(admin, namespace)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import yaml
 from plumbline_operator.crdgen import definition
 from plumbline_operator.rooms import ROOMS
 from tests.faults.oracles import log_errors
+from tests.proof.figures import spread
 from tests.proof.goals import is_whole, seconds, size
 from tests.proof.ledger import record
 from tests.scale.measure import Rest, at_rest, quantile, quiet, reconcile_delays, started
@@ -117,8 +117,3 @@ def is_too_busy(rest: Rest) -> bool:
         rest.requests > LIMITS["rest_requests_per_second"] * PATIENCE
         or rest.core > LIMITS["rest_core_share"] * PATIENCE
     )
-
-
-def spread(values: list[float], digits: int = 1) -> str:
-    """The median and the range."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.proof.figures import spread
 from tests.proof.goals import seconds, size
 from tests.proof.ledger import record
 from tests.support.cluster import host
@@ -68,8 +69,3 @@ def load_of(one: dict[str, Any]) -> tuple[int, int]:
 def ratios(mine: Rounds, theirs: Rounds, field: str) -> list[float]:
     """Ours to theirs, within each round."""
     return [one[field] / other[field] for one, other in zip(mine, theirs, strict=True)]
-
-
-def spread(values: list[float], digits: int) -> str:
-    """Median and range."""
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
