@@ -18,7 +18,7 @@ check: sync verify ## format, lint, types, import borders, generated files (half
 
 test: check ## everything, with real API servers and a real node; minutes, more the first time
 	$(PY) -m tests.support.cluster prebuild
-	$(RUN) pytest -m "not bed_b" -n 2 --durations=10
+	$(RUN) pytest -m "not bed_b" -n 3 --durations=10
 	$(RUN) pytest -m bed_b --durations=10
 
 unit: sync ## the tests that need no cluster

@@ -207,6 +207,17 @@ def test_a_group_that_was_never_made_has_nobody_and_is_removed_without_ado() -> 
     assert cgroups.remove("never-made")
 
 
+def test_pods_are_given_more_of_the_processors_than_one_process_beside_them() -> None:
+    cgroups.create("weighed")
+    try:
+        files = [group / file for group in cgroups.groups("weighed") for file in ("cpu.shares", "cpu.weight")]
+        weights = [int(file.read_text()) for file in files if file.exists()]
+        assert weights, "no group has a weight"
+        assert weights[0] in (cgroups.FAIR_SHARE * 1024, cgroups.FAIR_SHARE * 100)
+    finally:
+        assert cgroups.remove("weighed")
+
+
 def test_a_bed_b_knows_what_it_is_made_of() -> None:
     assert {*embedded.CONTROL_PLANE_OF_BED["B"], *embedded.NODE_PARTS, *sweep.GUESTS} == {
         *sweep.STOP_BEFORE_PODS,

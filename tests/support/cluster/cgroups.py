@@ -10,6 +10,8 @@ from pathlib import Path
 from tests.support.cluster import processes
 
 ROOT = Path("/sys/fs/cgroup")
+# A new group weighs as much as one process beside it: a test runner and an API server would starve every pod.
+FAIR_SHARE = 4
 
 
 def name_of(cluster: str) -> str:
@@ -42,6 +44,13 @@ def create(cluster: str) -> None:
             # A new group of the first version starts without any, and then no process may enter it.
             for file in ("cpuset.cpus", "cpuset.mems"):
                 (group / file).write_text((hierarchy / file).read_text())
+        _weigh(group)
+
+
+def _weigh(group: Path) -> None:
+    for file, usual in (("cpu.shares", 1024), ("cpu.weight", 100)):
+        if (group / file).exists():
+            (group / file).write_text(str(FAIR_SHARE * usual))
 
 
 def groups(cluster: str) -> list[Path]:
