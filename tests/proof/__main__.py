@@ -1,7 +1,8 @@
 """`make proof`: every run of every goal, and the table of what was seen.
 
 python -m tests.proof                  all goals, hours
-python -m tests.proof storage crash    these goals
+python -m tests.proof leader crash     these goals
+python -m tests.proof --table          run nothing; the table of every goal as it was last seen
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from tests.proof.goals import MODE, Goal, goals
 from tests.proof.ledger import RESULTS, recorded
 from tests.proof.report import Row, table
+from tests.proof.seen import PAGE, keep, kept, page
 
 
 def show(goal: Goal, folder: Path) -> Row:
@@ -35,17 +37,25 @@ def main(arguments: Sequence[str]) -> int:
     """Exit status 0 when every goal asked for holds."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("goal", nargs="*", choices=[*goals(), []], help="all when left out")
-    wanted = parser.parse_args(arguments).goal or list(goals())
+    parser.add_argument("--table", action="store_true", help="run nothing, and tell what was seen last")
+    options = parser.parse_args(arguments)
+    rows = kept() if options.table else run(options.goal or list(goals()))
+    PAGE.write_text(page(kept()))
+    print(f"\n{table(rows)}")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def run(wanted: Sequence[str]) -> list[Row]:
+    """These goals one after the other, each kept as soon as it was seen."""
     folder = Path(tempfile.mkdtemp(prefix="plumbline-proof-"))
     rows = []
     for name in wanted:
         print(f"== {name}: {goals()[name].claim}", flush=True)
         rows.append(show(goals()[name], folder))
+        keep(rows[-1])
         print(f"== {name}: {rows[-1].verdict}", flush=True)
-    report = folder / "report.md"
-    report.write_text(table(rows) + "\n")
-    print(f"\n{report.read_text()}\nkept with logs and journals in {folder}")
-    return 0 if all(row.holds for row in rows) else 1
+    print(f"\nlogs and journals are in {folder}")
+    return rows
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from tests.proof.ledger import Record
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One goal as it was seen. `passed`: its tests ended without a failure."""
+    """One goal as it was seen. `passed`: its tests ended without a failure; `at`: on which commit, and when."""
 
     goal: Goal
     records: tuple[Record, ...]
     passed: bool
     seconds: float
+    at: str = "just now"
 
     @property
     def runs(self) -> int:
@@ -41,7 +42,7 @@ class Row:
         return self.verdict == "holds"
 
 
-HEADER = ("goal", "figure", "runs", "seed", "verdict", "minutes")
+HEADER = ("goal", "figure", "runs", "seed", "verdict", "minutes", "seen")
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -54,7 +55,8 @@ def _cells(row: Row) -> Sequence[str]:
     seeds = ", ".join(dict.fromkeys(one.seed for one in row.records if one.seed != "none")) or "none"
     figure = "; ".join(one.figure for one in row.records) or "nothing"
     title = f"{row.goal.theme}: {row.goal.claim} (`{row.goal.name}`)"
-    return title, figure, f"{row.runs} of {row.goal.whole}", seeds, row.verdict, f"{row.seconds / 60:.1f}"
+    runs = f"{row.runs} of {row.goal.whole}"
+    return title, figure, runs, seeds, row.verdict, f"{row.seconds / 60:.1f}", row.at if row.records else "never"
 
 
 def _line(cells: Iterable[str]) -> str:

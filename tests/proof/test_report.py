@@ -10,6 +10,7 @@ import pytest
 from tests.proof.goals import MODE, Goal, goals, size
 from tests.proof.ledger import RESULTS, Record, record, recorded
 from tests.proof.report import Row, table
+from tests.proof.seen import PAGE, keep, kept, page
 
 GOAL = Goal("crash", "Crash", "nothing is lost", ("tests/x.py",), 3, 10, 5.0)
 SEEN = Record("crash", 6, 0, "slowest 4 s", "7")
@@ -18,7 +19,7 @@ SEEN = Record("crash", 6, 0, "slowest 4 s", "7")
 def test_a_goal_holds_when_all_its_runs_were_made_and_none_was_bad() -> None:
     row = Row(GOAL, (SEEN, replace(SEEN, runs=4)), passed=True, seconds=90)
     assert row.holds
-    assert "| 10 of 10 | 7 | holds | 1.5 |" in table([row])
+    assert "| 10 of 10 | 7 | holds | 1.5 | just now |" in table([row])
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,20 @@ def test_what_is_recorded_is_read_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert recorded(path) == [Record(name, 3, 0, "f", "1")]
     with pytest.raises(KeyError):
         record("no such goal", runs=1, figure="f")
+
+
+def test_a_run_is_kept_with_its_commit_and_told_beside_the_goals_that_never_ran(tmp_path: Path) -> None:
+    goal = goals()["crash"]
+    keep(Row(goal, (replace(SEEN, runs=goal.whole),), passed=True, seconds=90), tmp_path)
+    rows = kept(tmp_path)
+    assert [row.goal for row in rows] == list(goals().values())
+    assert [row.goal.name for row in rows if row.holds] == ["crash"]
+    assert f"1 of {len(rows)} lines hold" in page(rows)
+    assert rows[0].at != Row(goal, (), passed=True, seconds=0).at
+
+
+def test_the_page_tells_what_is_kept() -> None:
+    assert PAGE.read_text() == page(kept()), "run python -m tests.proof --table"
 
 
 def test_a_sample_is_smaller_than_the_whole_and_every_test_named_exists(monkeypatch: pytest.MonkeyPatch) -> None:
