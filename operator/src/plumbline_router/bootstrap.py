@@ -74,7 +74,10 @@ def _connection_manager(settings: Settings) -> Document:
         "server_header_transformation": "PASS_THROUGH",
         "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
         "request_headers_timeout": f"{HEADERS_SECONDS}s",
-        "local_reply_config": {"body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}},
+        "local_reply_config": {
+            "mappers": [_say_the_limit()],
+            "body_format": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}},
+        },
         "http_filters": [
             {
                 "name": "envoy.filters.http.health_check",
@@ -100,6 +103,13 @@ def _connection_manager(settings: Settings) -> Document:
             },
         ],
     }
+
+
+def _say_the_limit() -> Document:
+    """Envoy's own words for a body over the limit do not name the limit."""
+    equals = {"op": "EQ", "value": {"default_value": 413, "runtime_key": "plumbline.too_large"}}
+    words = f"the body is larger than {MAX_REQUEST_BYTES} bytes; send fewer rows per request"
+    return {"filter": {"status_code_filter": {"comparison": equals}}, "body": {"inline_string": words}}
 
 
 def _ignore_callers_claims() -> Document:
