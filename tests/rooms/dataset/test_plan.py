@@ -133,6 +133,19 @@ async def test_another_dropped_column_gives_another_snapshot_of_the_same_bytes()
     assert before in kube.all("DatasetSnapshot"), "a snapshot is immutable"
 
 
+async def test_the_same_bytes_in_another_bucket_are_another_snapshot() -> None:
+    kube, _ = await settled("all tests pass")
+    (before,) = kube.all("DatasetSnapshot")
+    moved = {"storageRef": {"name": "archive"}}
+    kube.edit(kube.all("Dataset")[0], spec=moved)
+    kube.put(verified(connection("archive")))
+    own = await settle(ROOM, World("moved", dataset(**moved), BOTH, actor=answering(INGESTED)), kube)
+    assert ready_of(own) == ("True", "Validated")
+    kept = {one["spec"]["storageRef"]["name"]: one["spec"]["manifest"] for one in kube.all("DatasetSnapshot")}
+    assert kept == {"storage": MANIFEST, "archive": MANIFEST}
+    assert before in kube.all("DatasetSnapshot"), "a snapshot is immutable"
+
+
 async def test_a_failing_test_cuts_no_snapshot_and_says_count_and_bound() -> None:
     kube, own = await settled("a test fails")
     assert kube.all("DatasetSnapshot") == []

@@ -75,23 +75,13 @@ def _column_test(test: DataTest, targets: Mapping[str, LatestSnapshot]) -> runsp
     )
 
 
-def dropped_columns(spec: DatasetSpec) -> tuple[str, ...]:
-    """The declared columns that no snapshot has."""
-    return tuple(column.name for column in spec.columns if column.handling == "Drop")
-
-
-def snapshot_name(dataset: str, manifest: str, dropped: tuple[str, ...]) -> str:
-    """The name of a snapshot. Its manifest does not know what was dropped, and its object says so for ever."""
-    return child_name(dataset, inputs={"manifest": manifest, "dropped": dropped} if dropped else manifest)
-
-
-def snapshot_from(dataset: str, dropped: tuple[str, ...], report: Report) -> LatestSnapshot | None:
-    """The snapshot a Job says it has stored, or None when it does not name its digests."""
+def stored_by(report: Report) -> LatestSnapshot | None:
+    """What a Job says it has stored, not named yet, or None when it does not tell its digests."""
     manifest, profile = report.digests.get("manifest"), report.digests.get("profile")
     if manifest is None or profile is None:
         return None
     return LatestSnapshot(
-        name=snapshot_name(dataset, manifest, dropped),
+        name="",
         digest=manifest,
         profile=profile,
         rows=int(report.numbers.get("rows", 0)),
@@ -99,6 +89,14 @@ def snapshot_from(dataset: str, dropped: tuple[str, ...], report: Report) -> Lat
         first_event=report.words.get("firstEvent", ""),
         last_event=report.words.get("lastEvent", ""),
     )
+
+
+def named(spec: DatasetSpec, dataset: str, cut: LatestSnapshot) -> LatestSnapshot:
+    """The same under the name of its object.
+
+    The name covers everything the object says for ever: the same bytes by another Connection are another snapshot.
+    """
+    return cut.model_copy(update={"name": child_name(dataset, inputs=plain(_sealed(spec, dataset, cut)))})
 
 
 def results_from(report: Report) -> tuple[TestResult, ...]:
@@ -117,7 +115,17 @@ def results_from(report: Report) -> tuple[TestResult, ...]:
 
 def snapshot_child(spec: DatasetSpec, dataset: str, cut: LatestSnapshot) -> Manifest:
     """The DatasetSnapshot of what was cut; the same bytes always give the same object."""
-    sealed = DatasetSnapshotSpec(
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "DatasetSnapshot",
+        "metadata": {"name": cut.name},
+        "spec": plain(_sealed(spec, dataset, cut)),
+    }
+
+
+def _sealed(spec: DatasetSpec, dataset: str, cut: LatestSnapshot) -> DatasetSnapshotSpec:
+    kept = [column for column in spec.columns if column.handling != "Drop"]
+    return DatasetSnapshotSpec(
         dataset_ref={"name": dataset},
         storage_ref=spec.storage_ref,
         manifest=cut.digest,
@@ -127,16 +135,6 @@ def snapshot_child(spec: DatasetSpec, dataset: str, cut: LatestSnapshot) -> Mani
         event_time=spec.event_time.column if spec.event_time else "",
         first_event=cut.first_event,
         last_event=cut.last_event,
-        columns=tuple(
-            StoredColumn(name=c.name, type=c.type, pii=c.pii, handling=c.handling)
-            for c in spec.columns
-            if c.handling != "Drop"
-        ),
-        dropped=dropped_columns(spec),
+        columns=tuple(StoredColumn(name=c.name, type=c.type, pii=c.pii, handling=c.handling) for c in kept),
+        dropped=tuple(column.name for column in spec.columns if column.handling == "Drop"),
     )
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "DatasetSnapshot",
-        "metadata": {"name": cut.name},
-        "spec": plain(sealed),
-    }

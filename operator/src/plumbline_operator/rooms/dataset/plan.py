@@ -20,12 +20,12 @@ from plumbline_operator.rooms.connection.api import ConnectionSpec, bucket_of, c
 from plumbline_operator.rooms.dataset.api import DatasetResource, DatasetStatus, LatestSnapshot, Reason, latest, unready
 from plumbline_operator.rooms.dataset.ingest import (
     SOURCE_ENV,
-    dropped_columns,
     ingest_document,
     inputs_of,
+    named,
     results_from,
     snapshot_child,
-    snapshot_from,
+    stored_by,
 )
 
 VERB = "ingest"
@@ -108,13 +108,14 @@ def _act(seen: Observed, turn: Turn, conditions: Conditions) -> Plan:
 def _next_status(seen: Observed, turn: Turn) -> DatasetStatus:
     """The status with what a fresh answer says; a refused ingest leaves the last good snapshot in place."""
     status: DatasetStatus = seen.dataset.status.model_copy(update=turn.memory())
-    if turn.report is None:
-        return status
-    status = status.model_copy(update={"tests": results_from(turn.report)})
+    cut = status.latest_snapshot
+    if turn.report is not None:
+        status = status.model_copy(update={"tests": results_from(turn.report)})
+        cut = stored_by(turn.report)
     if turn.stage is not Stage.DONE:
         return status
-    cut = snapshot_from(seen.dataset.metadata.name, dropped_columns(seen.dataset.spec), turn.report)
-    return status.model_copy(update={"latest_snapshot": cut})
+    dataset = seen.dataset
+    return status.model_copy(update={"latest_snapshot": cut and named(dataset.spec, dataset.metadata.name, cut)})
 
 
 def _praise(cut: LatestSnapshot, tests: int) -> str:
