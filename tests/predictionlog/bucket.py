@@ -18,12 +18,22 @@ BUSY = b"<Error><Code>SlowDown</Code><Message>reduce your request rate</Message>
 
 
 @dataclass
+class Crash:
+    """The end of the writer at one of its writes: before the bucket has it, or after that and before the answer."""
+
+    kill: Callable[[], None]
+    stored: bool
+    spare: int  # writes before that one
+
+
+@dataclass
 class Trouble:
     """What happens to the storing of a segment; `refuse_until` is of the monotonic clock."""
 
     delay: float = 0.0
     refuse_until: float = 0.0
     refused: int = 0
+    crash: Crash | None = None
     flow: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -46,10 +56,21 @@ class Trouble:
                     environment["wsgi.input"].read(int(environment["CONTENT_LENGTH"]))
                     start("503 Slow Down", [("Content-Length", str(len(BUSY)))])
                     return [BUSY]
+                if self.crash is not None:
+                    self.crash.spare -= 1
+                    if self.crash.spare < 0:
+                        self._end(self.crash, lambda: application(environment, start))
             answer: Iterable[bytes] = application(environment, start)
             return answer
 
         return troubled
+
+    def _end(self, crash: Crash, store: Callable[[], Iterable[bytes]]) -> None:
+        self.crash = None
+        if crash.stored:
+            list(store())
+        crash.kill()
+        raise ConnectionAbortedError("the writer is dead")
 
 
 @dataclass(frozen=True)
