@@ -15,19 +15,11 @@ from tests.traffic_node.scene import Scene
 def write_pin(scene: Scene, name: str, version: str) -> float:
     """Create a ReleasePin by one API call; the moment before it was sent."""
     assert isinstance(scene.cluster, EmbeddedCluster)
-    pin = {
-        "apiVersion": "plumbline.dev/v1alpha1",
-        "kind": "ReleasePin",
-        "metadata": {"name": name, "namespace": scene.namespace},
-        "spec": {
-            "deploymentRef": {"name": scene.deployment},
-            "versionRef": {"name": version},
-            "reason": "The new one is wrong.",
-        },
-    }
     prober = scene.cluster.control_plane.prober()
     url = f"{prober.server}/apis/plumbline.dev/v1alpha1/namespaces/{scene.namespace}/releasepins"
-    request = urllib.request.Request(url, json.dumps(pin).encode(), {"content-type": "application/json"})
+    request = urllib.request.Request(
+        url, json.dumps(scene.release_pin(name, version)).encode(), {"content-type": "application/json"}
+    )
     before = time.monotonic()
     with prober.opener.open(request, timeout=30) as answer:
         assert answer.status == 201

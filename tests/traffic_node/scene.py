@@ -59,9 +59,9 @@ class Scene:
 
         return self.person.until("modeldeployment", self.deployment, f"serving {version}", is_so, seconds)
 
-    def pin(self, name: str, version: str) -> None:
-        """Write a ReleasePin."""
-        pin = {
+    def release_pin(self, name: str, version: str) -> dict[str, Any]:
+        """A ReleasePin of this deployment to this version."""
+        return {
             "apiVersion": "plumbline.dev/v1alpha1",
             "kind": "ReleasePin",
             "metadata": {"name": name, "namespace": self.namespace},
@@ -71,7 +71,10 @@ class Scene:
                 "reason": "The new one is wrong.",
             },
         }
-        self.person.kubectl("create", "-f", "-", stdin=json.dumps(pin))
+
+    def pin(self, name: str, version: str) -> None:
+        """Write a ReleasePin."""
+        self.person.kubectl("create", "-f", "-", stdin=json.dumps(self.release_pin(name, version)))
 
     def unpin(self, *names: str) -> None:
         self.person.kubectl("delete", "releasepin", *names, "--wait=false")
