@@ -40,17 +40,21 @@ class Reference:
 
 @dataclass(slots=True)
 class Result:
-    """How one case ended. `seconds` from the restart to the reference state; good when there are no complaints."""
+    """How one case ended. `seconds` from the restart to the reference state; good when there are no complaints.
+
+    write: empty when the walk ended well before the number came.
+    """
 
     crash: Crash
-    write: str = "never reached"
+    write: str = ""
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)
 
     def line(self) -> str:
         """One row of the table."""
-        verdict = "ok" if not self.complaints else "FAILED"
-        return f"{self.crash.number:4} {self.crash.side:6} {verdict:6} {self.seconds:5.1f} s  {self.write}"
+        verdict = "FAILED" if self.complaints else "ok" if self.write else "-"
+        what = self.write or "never came"
+        return f"{self.crash.number:4} {self.crash.side:6} {verdict:6} {self.seconds:5.1f} s  {what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,38 +92,32 @@ async def reference(ground: Ground) -> Reference:
 async def crash_case(ground: Ground, wanted: Reference, crash: Crash) -> Result:
     """The golden path with one crash; what is wrong afterwards is in the result.
 
-    How often a status is written on the way depends on what is seen together, so a path may have ended a few writes
-    before the last number; then it is walked again.
+    How often a status is written on the way depends on what is seen together, so a walk may end a few writes before
+    the last number of another one; then it is walked again, and at last the case has no write. A walk that neither
+    comes to its crash nor ends has failed.
     """
+    result = Result(crash)
     for _ in range(TRIES):
-        result = Result(crash)
         async with lane(ground.cluster, *ground.place(f"crash-{crash.number}-{crash.side}"), ground.users) as one:
             one.proxy.crash = crash
             await one.start_operator()
-            if await _reached(one):
+            try:
+                await soon("a crash or the end", lambda: _is_over(one), PATH_SECONDS)
+            except Late as late:
+                result.complaints.append(f"{late}; logs in {one.folder}")
+                return result
+            if one.proxy.crashed.is_set():
                 await one.restart_operator()
                 fallen = (e for e in one.proxy.journal.entries if e.fault.startswith("killed"))
                 result.write = next(f"{entry.call.method} {entry.call.place}" for entry in fallen)
                 await converge(one, ground, wanted, result)
                 return result
-            number = len(one.proxy.journal.writes())
-            result.complaints.append(f"the path ended after {number} writes, {TRIES} times; logs in {one.folder}")
     return result
 
 
-async def _reached(one: Lane) -> bool:
-    """Whether the crash came; False when the path has ended without it, or hangs."""
-
-    async def over() -> bool:
-        return one.proxy.crashed.is_set() or (
-            await one.has_ended() and one.proxy.journal.quiet_seconds() > ENDED_SECONDS
-        )
-
-    try:
-        await soon("a crash or the end", over, PATH_SECONDS)
-    except Late:
-        return False
-    return one.proxy.crashed.is_set()
+async def _is_over(one: Lane) -> bool:
+    ended = await one.has_ended() and one.proxy.journal.quiet_seconds() > ENDED_SECONDS
+    return one.proxy.crashed.is_set() or ended
 
 
 async def converge(one: Lane, ground: Ground, wanted: Reference, result: Result) -> None:
