@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plumbline_operator.kube.refs import LEASES
+from plumbline_operator.runtime.lease import WAITING
 from tests.faults.cases import Ground, Reference, Result, converge
-from tests.faults.lane import LEASE, Lane, Late, lane, soon
+from tests.faults.lane import LEASE, Lane, Late, lane, patiently, soon
 from tests.support.faultproxy import Crash
 
 Blow = Literal["kill", "pause"]
@@ -61,9 +62,17 @@ def rounds(seed: int, kills: int, pauses: int, writes: int) -> list[Round]:
 
 
 async def leader_case(ground: Ground, wanted: Reference, blow: Round, takeover: float) -> Taken:
-    """The golden path with two operators and one blow; what is wrong afterwards is in the result."""
+    """The golden path with two operators and one blow; what is wrong afterwards is in the result.
+
+    Users begin when the second operator has seen the first one lead: from then on runs the time of the Lease.
+    """
     taken = Taken(blow)
-    async with lane(ground.cluster, *ground.place(blow.title()), ground.users) as one, _pair(one) as (first, second):
+
+    async def users(one: Lane) -> None:
+        await patiently("the second operator stands by", lambda: _stands_by(one))
+        await ground.users(one)
+
+    async with lane(ground.cluster, *ground.place(blow.title()), users) as one, _pair(one) as (first, second):
         await _written(one, blow.writes)
         first.send_signal(signal.SIGKILL if blow.blow == "kill" else signal.SIGSTOP)
         try:
@@ -105,6 +114,10 @@ async def _pair(one: Lane) -> AsyncIterator[tuple[Process, Process]]:
         if first.returncode is None:
             first.kill()
             await first.wait()
+
+
+async def _stands_by(one: Lane) -> bool:
+    return WAITING in await asyncio.to_thread(one.logs)
 
 
 async def _leads(one: Lane, start: int) -> bool:

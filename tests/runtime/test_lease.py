@@ -74,10 +74,13 @@ async def leads(election: Election) -> bool:
     return True
 
 
-async def test_the_first_one_leads_and_the_second_waits() -> None:
+async def test_the_first_one_leads_and_the_second_waits_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     server, clock = Server(), Clock()
     assert await leads(candidate(server, clock, "a"))
+    assert lease.WAITING not in caplog.text
     assert not await leads(candidate(server, clock, "b"))
+    assert caplog.messages.count(lease.WAITING) == 1
 
 
 async def test_a_silent_leader_is_followed_after_its_time_by_the_followers_own_clock() -> None:

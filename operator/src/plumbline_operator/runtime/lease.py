@@ -24,6 +24,7 @@ from plumbline_operator.model.meta import Manifest, Ref
 LEASE_SECONDS = 15.0  # these three are the defaults of Kubernetes' own controllers
 RENEW_SECONDS = 10.0
 RETRY_SECONDS = 2.0
+WAITING = "another one leads; standing by"
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +74,12 @@ class Election:
     _renewal: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def acquire(self) -> None:
-        """Return once this process is the leader."""
-        while True:
-            if await self._try() is Grip.OURS:
-                break
+        """Return once this process is the leader; says once that it waits for another one."""
+        waits = False
+        while (grip := await self._try()) is not Grip.OURS:
+            if grip is Grip.THEIRS and not waits:
+                waits = True
+                log.info(WAITING, extra={"holder": self.holder})
             await asyncio.sleep(RETRY_SECONDS)
         log.info("leading", extra={"holder": self.holder})
 
