@@ -31,7 +31,9 @@ from plumbline_operator.runtime.queue import WorkQueue
 from plumbline_operator.runtime.room import Room
 
 LABELLED = (refs.PODS, *refs.CHILDREN)  # watched by our label; our own kinds are watched whole
-ERROR_BACKOFFS = (1, 2, 3, 5, 8, 8, 8)  # seconds; no gap longer than 8, so that an outage is noticed to be over
+# Seconds; no gap longer than 8, so that an outage is noticed to be over. When they are used up kopf asks once more after
+# a second, whatever Retry-After says: that is to be rare.
+ERROR_BACKOFFS = (1, 2, 3, 5, *[8] * 40)
 LOGIN_BACKOFF = 2.0  # seconds, when the token cannot be read
 OURS = f"{MANAGED_BY}={MANAGED_VALUE}"  # server side: only our children cross the wire
 
