@@ -31,8 +31,8 @@ from plumbline_operator.runtime.queue import WorkQueue
 from plumbline_operator.runtime.room import Room
 
 LABELLED = (refs.PODS, *refs.CHILDREN)  # watched by our label; our own kinds are watched whole
-# Seconds; no gap longer than 8, so that an outage is noticed to be over. When they are used up kopf asks once more after
-# a second, whatever Retry-After says: that is to be rare.
+# Seconds; no gap longer than 8, so that an outage is noticed to be over. When they are used up, kopf asks once more
+# after a second, whatever Retry-After says: that is to be rare.
 ERROR_BACKOFFS = (1, 2, 3, 5, *[8] * 40)
 LOGIN_BACKOFF = 2.0  # seconds, when the token cannot be read
 OURS = f"{MANAGED_BY}={MANAGED_VALUE}"  # server side: only our children cross the wire
@@ -227,7 +227,7 @@ def listener_settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.reconnect_backoff = 1.0  # seconds; the default of a tenth is a storm when all watches fall
     settings.networking.connect_timeout = 10
-    settings.networking.request_timeout = 30
+    settings.networking.request_timeout = 15  # an answer that is lost keeps kopf from its whole list of types
     settings.networking.enforce_retry_after = True
     settings.networking.error_backoffs = ERROR_BACKOFFS
     settings.process.ultimate_exiting_timeout = None  # it would kill us; the listener begins again

@@ -23,7 +23,7 @@ LONGEST_PAUSE = 15.0  # seconds; beginning costs two calls for each type that is
 CALM_SECONDS = 60.0  # after so long a life the pauses start from the first one again
 
 END_SECONDS = 10.0  # that an end may take; kopf's takes five when it falls, and now and then for ever
-READY_SECONDS = 30.0  # that kopf may take to learn what the API server serves; it waits long for an answer that is lost
+READY_SECONDS = 60.0  # that kopf may take to learn what the API server serves
 LEFT_SECONDS = 1.0  # that what kopf has left may take to be cancelled, and as long once more to be closed
 
 log = logging.getLogger(__name__)
