@@ -42,7 +42,7 @@ class Reference:
 class Result:
     """How one case ended. `seconds` from the restart to the reference state; good when there are no complaints.
 
-    write: empty when the walk ended well before the number came.
+    write: the one at which the operator was killed; empty when the walk came to its end before that number.
     """
 
     crash: Crash

@@ -33,7 +33,7 @@ class Trouble:
     delay: float = 0.0
     refuse_until: float = 0.0
     refused: int = 0
-    crash: Crash | None = None
+    crash: Crash | None = None  # what is to come at one of the next segments
     flow: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
