@@ -50,6 +50,11 @@ class Result:
     seconds: float = 0.0
     complaints: list[str] = field(default_factory=list)
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether the crash came, or something else went wrong."""
+        return bool(self.write or self.complaints)
+
     def line(self) -> str:
         """One row of the table."""
         verdict = "FAILED" if self.complaints else "ok" if self.write else "-"

@@ -71,6 +71,14 @@ async def run_all(walks: Walks, crashes: Sequence[Crash], lanes: int) -> list[Re
     return await asyncio.gather(*(one(crash) for crash in crashes))
 
 
+def summary(results: Sequence[Result]) -> str:
+    """How many of the cases that were tried ended as they should."""
+    tried, bad = sum(one.was_tried for one in results), sum(bool(one.complaints) for one in results)
+    slowest = max(one.seconds for one in results)
+    told = f"{tried - bad} of {tried} reached the reference state, the slowest in {slowest:.1f} s"
+    return f"{told}; {len(results) - tried} times the walk ended before the write"
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0 when every case reached the reference state and held every oracle."""
     options = _parser().parse_args(arguments)
@@ -90,9 +98,7 @@ async def _run(place: Ground, options: argparse.Namespace) -> int:
     ]
     results = await run_all(walks, crashes, options.lanes)
     bad = [one for one in results if one.complaints]
-    met = [one for one in results if one.write or one.complaints]
-    slowest = max(one.seconds for one in results)
-    print(f"{len(met) - len(bad)} of {len(met)} reached the reference state, the slowest in {slowest:.1f} s")
+    print(summary(results))
     for one in bad:
         print(f"again: python -m tests.faults.crash --point {one.crash.number} --side {one.crash.side}")
     return 1 if bad else 0

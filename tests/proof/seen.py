@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from tests.proof.goals import goals
 from tests.proof.ledger import Record
 from tests.proof.report import Row, table
+from tests.support.cluster.progress import run
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).with_name("seen")
@@ -60,9 +60,6 @@ def _commit() -> str:
     """The commit that is checked out, marked when anything but the table itself differs from it."""
     if not (ROOT / ".git").exists():
         return "no commit"
-    changed = _git("status", "--porcelain", "--", ".", f":!{FOLDER.relative_to(ROOT)}", f":!{PAGE.relative_to(ROOT)}")
-    return _git("rev-parse", "--short=10", "HEAD") + (" and changes" if changed else "")
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    others = [f":!{path.relative_to(ROOT)}" for path in (FOLDER, PAGE)]
+    changed = run(["git", "status", "--porcelain", "--", ".", *others], cwd=ROOT)
+    return run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT).strip() + (" and changes" if changed else "")

@@ -133,7 +133,7 @@ async def test_another_dropped_column_gives_another_snapshot_of_the_same_bytes()
     assert before in kube.all("DatasetSnapshot"), "a snapshot is immutable"
 
 
-async def test_the_same_bytes_in_another_bucket_are_another_snapshot() -> None:
+async def test_the_same_bytes_under_another_connection_are_another_snapshot() -> None:
     kube, _ = await settled("all tests pass")
     (before,) = kube.all("DatasetSnapshot")
     moved = {"storageRef": {"name": "archive"}}
