@@ -20,7 +20,7 @@ from tests.rooms.release_objects import monitor
 from tests.support.argocd.scripts import Health, healths
 from tests.support.worlds import condition, ready, ready_of, with_status
 
-GOAL = "gitops"
+GOAL = "gitops-health"
 pytestmark = pytest.mark.timeout(300)  # builds the interpreter the first time
 
 # Said here once more, so that a reason that slips out of a room's list is missed.
