@@ -83,7 +83,7 @@ def differences(wanted: Any, found: Any, path: str = "") -> list[str]:
     if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
         pairs = enumerate(zip(wanted, found, strict=True))
         return [line for n, (one, other) in pairs for line in differences(one, other, f"{path}[{n}]")]
-    return [] if wanted == found else [f"{path}: {_short(found)} instead of {_short(wanted)}"]
+    return [] if wanted == found else [f"{path}: {' instead of '.join(_beside(json.dumps(found), json.dumps(wanted)))}"]
 
 
 def _kept(one: Manifest, *, ours: bool) -> Manifest:
@@ -98,5 +98,17 @@ def _kept(one: Manifest, *, ours: bool) -> Manifest:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 160 else f"{text[:157]}..."
+    return _cut(json.dumps(value), 0)
+
+
+def _beside(one: str, other: str) -> tuple[str, str]:
+    """Both texts, when they are long from shortly before they differ."""
+    common = next((place for place, both in enumerate(zip(one, other, strict=False)) if both[0] != both[1]), 0)
+    start = max(0, common - 60)
+    return _cut(one, start), _cut(other, start)
+
+
+def _cut(text: str, start: int) -> str:
+    if len(text) <= 160:
+        return text
+    return f"{'...' if start else ''}{text[start : start + 157]}..."

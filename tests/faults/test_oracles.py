@@ -76,6 +76,11 @@ def test_states_of_two_runs_are_equal_but_for_names_that_depend_on_the_run() -> 
     assert lines == ['.DatasetSnapshot/s-#1.spec.other: "sha256:#3" instead of "sha256:#2"']
 
 
+def test_long_texts_are_shown_where_they_differ() -> None:
+    (line,) = differences({"a": "x" * 500 + "b" + "y" * 500}, {"a": "x" * 500 + "c" + "y" * 500})
+    assert line == f".a: ...{'x' * 60}c{'y' * 96}... instead of ...{'x' * 60}b{'y' * 96}..."
+
+
 def snapshot(space: str, letter: str) -> list[Manifest]:
     """An object whose digests and places depend on the run."""
     digest = letter * 64

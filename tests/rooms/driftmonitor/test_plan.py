@@ -100,7 +100,7 @@ async def test_the_first_evaluation_starts_at_once_on_what_is_written_already() 
     assert (asked["variant"], asked["manifest"]) == ("late-v-v1", FIRST)
     assert asked["training"]["digest"] == digest("8")
     assert asked["baseline"] == digest("9")
-    assert asked["predictions"] == digest("e")
+    assert "predictions" not in asked
     assert asked["features"] == [{"name": "*", "maximum_psi": 0.25}]
     assert asked["storage"]["prefix"] == "plumb/team"
     assert "maximum_prediction_psi" not in asked
@@ -120,6 +120,7 @@ async def test_predictions_are_watched_when_asked_for() -> None:
     await world.step()
     assert world.asked()["maximum_prediction_psi"] == 0.1
     assert world.asked()["prediction_output"] == "probability"
+    assert world.asked()["predictions"] == digest("e")
 
 
 def test_only_the_named_features_are_judged_when_there_are_names() -> None:
@@ -290,6 +291,23 @@ async def test_what_is_missing_is_named() -> None:
         assert ready_of(await world.step()) == expected
         assert world.again is not None
         assert world.kube.all("Job") == []
+
+
+async def test_predictions_are_not_judged_before_the_version_that_was_made_again_is_evaluated() -> None:
+    again = approved("v1", FIRST)
+    world = watch(own=monitor(prediction={}), version=with_status(again, evaluation=None))
+    assert ready_of(await world.step()) == ("False", "VersionNotEvaluated")
+    assert world.kube.all("Job") == []
+    world.kube.put(evaluated())
+    await world.step()
+    assert world.asked()["predictions"] == digest("e")
+
+
+async def test_the_version_evaluated_last_wakes_its_monitor() -> None:
+    world = watch()
+    own = await world.evaluate(CALM)
+    assert set(ROOM.dependencies(own)) == {Key("ModelDeployment", "team", NAME), Key("ModelVersion", "team", "v1")}
+    assert set(ROOM.dependencies(monitor())) == {Key("ModelDeployment", "team", NAME)}
 
 
 async def test_a_monitor_makes_nothing_but_its_own_job() -> None:

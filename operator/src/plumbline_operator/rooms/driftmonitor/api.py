@@ -169,6 +169,7 @@ class Reason(StrEnum):
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound"
     NO_VERSION_SERVING = "NoVersionServing"
     VERSION_NOT_FOUND = "VersionNotFound"
+    VERSION_NOT_EVALUATED = "VersionNotEvaluated"
     TRAINING_DATA_UNKNOWN = "TrainingDataUnknown"
     MODEL_NOT_FOUND = "ModelNotFound"
     CONNECTION_NOT_READY = "ConnectionNotReady"
@@ -212,6 +213,10 @@ REASONS: Mapping[StrEnum, Explained] = {
     Reason.VERSION_NOT_FOUND: Explained(
         "The ModelVersion that serves was deleted, and with it the knowledge of what it was trained on.",
         "Restore it, or serve another version.",
+    ),
+    Reason.VERSION_NOT_EVALUATED: Explained(
+        "The ModelVersion that serves was made again, and no evaluation has left a profile of its predictions yet.",
+        "Nothing; it goes on by itself once the version is evaluated.",
     ),
     Reason.TRAINING_DATA_UNKNOWN: Explained(
         "The ModelVersion that serves names no snapshot, so there is nothing to compare with.",

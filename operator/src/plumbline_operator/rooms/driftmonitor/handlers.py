@@ -64,9 +64,13 @@ async def _output(kube: Reader, namespace: str, version: ModelVersion | None) ->
 
 
 def dependencies(raw: Manifest) -> tuple[Key, ...]:
-    """The deployment, whose change of version is all that matters between two intervals."""
-    name = raw.get("spec", {}).get("deploymentRef", {}).get("name")
-    return (Key(DEPLOYMENT.kind, raw["metadata"]["namespace"], name),) if name else ()
+    """The deployment, whose change of version matters between two intervals, and the version evaluated last."""
+    namespace = raw["metadata"]["namespace"]
+    names = {
+        DEPLOYMENT.kind: raw.get("spec", {}).get("deploymentRef", {}).get("name"),
+        VERSION.kind: raw.get("status", {}).get("evaluation", {}).get("version"),
+    }
+    return tuple(Key(kind, namespace, name) for kind, name in names.items() if name)
 
 
 ROOM = Room(kind=KIND, observe=observe, plan=plan, dependencies=dependencies)

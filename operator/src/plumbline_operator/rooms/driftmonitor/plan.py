@@ -112,10 +112,19 @@ def subject_of(seen: Observed) -> Subject | Obstacle:
     if spec.prediction is not None and not seen.output:
         model = seen.version.spec.model_ref.name
         return Obstacle(Reason.MODEL_NOT_FOUND, f"RegisteredModel {model} does not exist. Waiting for it.")
+    if spec.prediction is not None and not _is_evaluated(seen.version):
+        text = f"ModelVersion {stable.version} is not evaluated yet, so its predictions have no baseline. Waiting."
+        return Obstacle(Reason.VERSION_NOT_EVALUATED, text)
     trouble = unusable(stable.storage, seen.connection)
     if trouble or seen.connection is None:
         return Obstacle(Reason.CONNECTION_NOT_READY, trouble)
     return Subject(deployment, stable, seen.version, seen.version.spec.snapshots[0], seen.connection)
+
+
+def _is_evaluated(version: ModelVersion) -> bool:
+    """Whether it is known if its predictions have a profile. One that was made again is evaluated again first."""
+    judgement = version.status.evaluation
+    return judgement is not None and bool(judgement.digest or judgement.predictions)
 
 
 def next_evaluation(seen: Observed, subject: Subject, now: datetime) -> Evaluation | None:
@@ -241,7 +250,6 @@ def features_of(spec: DriftMonitorSpec) -> tuple[DriftFeature, ...]:
 def _job(seen: Observed, subject: Subject, evaluation: Evaluation, turn: Turn) -> Manifest:
     meta, spec = seen.monitor.metadata, seen.monitor.spec
     connection = read_connection(subject.connection)
-    judgement = subject.version.status.evaluation
     trained = subject.training
     document = Drift(
         owner=Owner(namespace=meta.namespace, kind="DriftMonitor", name=meta.name, uid=meta.uid, job=turn.job),
@@ -256,7 +264,7 @@ def _job(seen: Observed, subject: Subject, evaluation: Evaluation, turn: Turn) -
             input=trained.input, dataset=trained.dataset, snapshot=trained.snapshot, digest=trained.digest
         ),
         training_window=_window(subject.version.spec),
-        predictions=(judgement.predictions or None) if judgement else None,
+        predictions=_predictions(subject.version) if spec.prediction else None,
         features=features_of(spec),
         prediction_output=seen.output if spec.prediction else "",
         maximum_prediction_psi=spec.prediction.max_psi if spec.prediction else None,
@@ -270,6 +278,11 @@ def _job(seen: Observed, subject: Subject, evaluation: Evaluation, turn: Turn) -
         resources=resources_of(spec.resources, RESOURCES),
         pull_policy=seen.images.pull_policy,
     )
+
+
+def _predictions(version: ModelVersion) -> str | None:
+    judgement = version.status.evaluation
+    return judgement.predictions or None if judgement else None
 
 
 def _window(version: ModelVersionSpec) -> Window | None:
