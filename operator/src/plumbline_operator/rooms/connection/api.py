@@ -20,13 +20,16 @@ ENDPOINT_PATTERN = f"^(https?://{_HOST}/?)?$"
 GIT_PATTERN = f"^(https?|git)://{_HOST}(/[-A-Za-z0-9._~/%+]*)?$"
 
 # Addresses at which clouds hand out the node's own credentials: link-local ones (AWS, GCP, Azure and most others) and
-# what is written for them in IPv6, the IPv6 one of AWS, the wire server of Azure, Alibaba's, and their names. These
-# are regular expressions and not CEL's url() and ip(): their results have no length that the cost estimate knows.
+# what is written for them in IPv6, the IPv6 one of AWS, the wire server of Azure, those of Alibaba and Oracle, 6to4 of
+# them, and their names. These are regular expressions and not CEL's url() and ip(): their results have no length that
+# the cost estimate knows.
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 METADATA_PATTERN = (
-    r"(?i)^[a-z]+://(169[.]254[.]|0[.]0[.]0[.]0|168[.]63[.]129[.]16|100[.]100[.]100[.]200|"
+    r"(?i)^[a-z]+://(169[.]254[.]|"
     r"\[(fe[89ab][0-9a-f]:|fd00:0?ec2:|[0:]*ffff:|[0:]*a9fe:|0*64:ff9b:|[0:]*\])|"
-    r"(metadata([.]google[.]internal|[.]goog)?|instance-data([.]ec2[.]internal)?)(:|/|$))"
+    r"\[2002:(a9fe|a83f:8110|6464:64c8|c000:0*c0):|"
+    r"(0[.]0[.]0[.]0|168[.]63[.]129[.]16|100[.]100[.]100[.]200|192[.]0[.]0[.]192|"
+    r"metadata([.]google[.]internal|[.]goog)?|instance-data([.]ec2[.]internal)?)(:|/|$))"
 )
 PLAIN_ADDRESS_PATTERN = rf"^[a-z]+://{_OCTET}([.]{_OCTET}){{3}}(:|/|$)"
 # A host that ends in a number without being a plain address is one in disguise to most resolvers: 2852039166,
