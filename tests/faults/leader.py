@@ -73,6 +73,7 @@ async def leader_case(ground: Ground, wanted: Reference, blow: Round, takeover: 
         await ground.users(one)
 
     async with lane(ground.cluster, *ground.place(blow.title()), users) as one, _pair(one) as (first, second):
+        await soon("the second operator stands by", lambda: _stands_by(one), START_SECONDS)
         await _written(one, blow.writes)
         first.send_signal(signal.SIGKILL if blow.blow == "kill" else signal.SIGSTOP)
         try:
