@@ -1,13 +1,19 @@
-"""`python misbehaving.py`: a model server that misbehaves, in another way on each of its ports.
+"""`python -m tests.traffic_node.misbehaving ADDRESS`: a model server that misbehaves, differently on each of its ports.
 
-It stands alone, with the standard library only: on the node it runs as a ConfigMap's file in a pod.
+It stands for one on a machine of its own: it gets what nobody else wants of this one's processors.
 """
+
+from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-HANGS, RESETS, FLOODS, TRICKLES, FAILS, CLOSED = range(7001, 7007)  # nobody listens on the last
+HANGS, RESETS, FLOODS, CLOSED = range(7001, 7005)  # nobody listens on the last
 FLOOD = 10 * 1024 * 1024
 CHUNK = b"x" * 65536
 HEALTH = b"/v2/health/"
@@ -29,20 +35,7 @@ async def flood(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-async def trickle(writer: asyncio.StreamWriter) -> None:
-    """10 MB, a byte at a time."""
-    writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {FLOOD}\r\n\r\n".encode())
-    while not writer.is_closing():
-        writer.write(b"x")
-        await writer.drain()
-        await asyncio.sleep(0.05)
-
-
-async def fail(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\nno")
-
-
-WAYS = {HANGS: hang, RESETS: reset, FLOODS: flood, TRICKLES: trickle, FAILS: fail}
+WAYS = {HANGS: hang, RESETS: reset, FLOODS: flood}
 
 
 async def serve(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,10 +57,23 @@ async def serve(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamW
 
 async def main(host: str) -> None:
     """Listen until ended."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     servers = [await asyncio.start_server(functools.partial(serve, port), host, port) for port in WAYS]
     print("misbehaving", flush=True)
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
+@contextmanager
+def misbehaving(host: str) -> Iterator[None]:
+    """The server, listening on this address meanwhile."""
+    with subprocess.Popen([sys.executable, "-m", __name__, host], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline(), "it ended before it listened"
+            yield
+        finally:
+            process.kill()
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "0.0.0.0"))
+    asyncio.run(main(sys.argv[1]))

@@ -50,6 +50,12 @@ def no_api_server(cluster: Cluster) -> Iterator[None]:
         cluster.control_plane.wait_for("apiserver")
 
 
+def bridge(cluster: Cluster) -> str:
+    """The address of this machine that pods reach."""
+    assert isinstance(cluster, EmbeddedCluster)
+    return str(cluster.record.facts["addresses"]["api"])
+
+
 @contextmanager
 def no_bucket(cluster: Cluster) -> Iterator[None]:
     """The S3 server is gone meanwhile."""
@@ -59,6 +65,5 @@ def no_bucket(cluster: Cluster) -> Iterator[None]:
     try:
         yield
     finally:
-        bridge = record.facts["addresses"]["api"]
-        addons.start_s3(layout, record, {LOOPBACK: record.port("s3"), bridge: addons.S3_PORT})
+        addons.start_s3(layout, record, {LOOPBACK: record.port("s3"), bridge(cluster): addons.S3_PORT})
         addons.wait_for_s3(layout, record.port("s3"))

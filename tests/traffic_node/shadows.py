@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
+import socket
 import statistics
 import time
 import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from plumbline_contract.routes import MEASURE_PORT, Backend, Measured, Routes
-from plumbline_operator.build.job import container_security, pod_security
 from plumbline_operator.build.router import Router, router_children, router_labels, routes_map
 from tests.load import Load, Shot, quantile
+from tests.support.cluster.control_plane import LOOPBACK
 from tests.traffic_node import misbehaving
 from tests.traffic_node.scene import Scene, until
 
 NAME, PORT = "probe", 30091
-BAD = "misbehaving"
 ABSENT = "is not there"  # it fails its health checks, so it is sent nothing
 WAYS = {  # what the shadow does → its port, and the percent of the requests it gets
     "hangs": (misbehaving.HANGS, 100),
@@ -29,22 +28,37 @@ WAYS = {  # what the shadow does → its port, and the percent of the requests i
 SETTLE_SECONDS = 0.5  # after routes have changed, before a window begins
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The p99 in seconds of a window with a shadow, and of one without beside it."""
+
+    shadowed: float
+    alone: float
+
+    @property
+    def ratio(self) -> float:
+        """What the shadow did to it."""
+        return self.shadowed / self.alone
+
+
 @dataclass(slots=True)
 class Probe:
-    """One router pod in front of the version that serves, and the server that misbehaves."""
+    """One router pod in front of the version that serves, and the address of the server that misbehaves."""
 
     scene: Scene
+    address: str
     generation: int = 0
-    pairs: dict[str, list[float]] = field(default_factory=dict)
+    pairs: dict[str, list[Pair]] = field(default_factory=dict)
     copies: dict[str, int] = field(default_factory=dict)  # sent to each shadow, or dropped because it did not keep up
 
     def start(self) -> None:
-        """Bring up both; returns when requests are answered."""
+        """Bring up the router; returns when its port takes requests."""
         operator = self.scene.person.kubectl("get", "deployment", f"{self.scene.deployment}-router", "-o", "json")
         image = json.loads(operator)["spec"]["template"]["spec"]["containers"][0]["image"]
         router = Router(NAME, self.scene.namespace, image, "IfNotPresent", replicas=1, node_port=PORT)
-        self._apply(*_bad(image), *router_children(router))
+        self._apply(*router_children(router))
         self.route(None)
+        until(_takes_requests, f"port {PORT} takes requests", 60)
 
     def route(self, way: str | None) -> None:
         """Have this shadow, or none; returns when the router works so."""
@@ -53,7 +67,7 @@ class Probe:
         shadow = None
         if way is not None:
             port, percent = WAYS[way]
-            shadow = Backend(variant="shadow", host=f"{BAD}.{self.scene.namespace}.svc", port=port, weight=percent)
+            shadow = Backend(variant="shadow", host=self.address, port=port, weight=percent)
         stable = Backend(variant=serving, host=f"{serving}.{self.scene.namespace}.svc", weight=100)
         self._apply(routes_map(Routes(generation=self.generation, deployment=NAME, backends=(stable,), shadow=shadow)))
         until(self._follows, f"routes {self.generation} of the probe are in force", 120)
@@ -76,12 +90,12 @@ class Probe:
             return Measured.model_validate_json(answer.read())
 
     def compare(self, load: Load, way: str, count: int, seconds: float) -> None:
-        """Windows with and without the shadow in turn, who is first changing; keeps the ratios of their p99."""
+        """Windows with and without the shadow in turn, who is first changing; keeps their p99."""
         before = self._copied()
         for number in range(count):
             order = (way, None) if number % 2 else (None, way)
             p99 = {one: quantile(self.window(load, one, seconds), 0.99) for one in order}
-            self.pairs.setdefault(way, []).append(p99[way] / p99[None])
+            self.pairs.setdefault(way, []).append(Pair(p99[way], p99[None]))
         self.copies[way] = self._copied() - before
 
     def _copied(self) -> int:
@@ -104,35 +118,21 @@ class Probe:
         self.scene.person.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
 
-def middle(ratios: list[float]) -> str:
-    """The median of the ratios and the half of them around it."""
-    low, median, high = statistics.quantiles(ratios, n=4)
-    return f"x{median:.3f} ({low:.2f} to {high:.2f}, {len(ratios)} pairs)"
+def middle(pairs: list[Pair]) -> float:
+    """The median of the ratios."""
+    return statistics.median(pair.ratio for pair in pairs)
 
 
-def _bad(image: str) -> list[dict[str, Any]]:
-    """A pod that misbehaves on several ports, and its address."""
-    labels = {"app": BAD}
-    container = {
-        "name": "server",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "/srv/misbehaving.py"],
-        "securityContext": container_security(),
-        # A shadow on a node of its own would take nothing from the primary; here its part is bounded.
-        "resources": {"limits": {"cpu": "200m", "memory": "256Mi"}},
-        "volumeMounts": [{"name": "code", "mountPath": "/srv"}],
-    }
-    pod = {
-        "automountServiceAccountToken": False,
-        "securityContext": pod_security(),
-        "containers": [container],
-        "volumes": [{"name": "code", "configMap": {"name": BAD}}],
-    }
-    code = Path(misbehaving.__file__).read_text()
-    spec = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": labels}
-    return [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": BAD}, "data": {"misbehaving.py": code}},
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": BAD}, "spec": spec},
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": BAD, "labels": labels}, "spec": pod},
-    ]
+def told(pairs: list[Pair]) -> str:
+    """The median of the ratios, the half of them around it, and of what."""
+    low, median, high = statistics.quantiles([pair.ratio for pair in pairs], n=4)
+    alone = 1e3 * statistics.median(pair.alone for pair in pairs)
+    return f"x{median:.3f} ({low:.2f} to {high:.2f}, {len(pairs)} pairs) of {alone:.1f} ms"
+
+
+def _takes_requests() -> bool:
+    try:
+        socket.create_connection((LOOPBACK, PORT), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -19,6 +19,7 @@ from plumbline_operator.model.meta import (
     OWNER_NAME,
     VERSION,
     Manifest,
+    Meta,
     Model,
     Moment,
     Name,
@@ -240,7 +241,11 @@ AWAITS_CONSENT = (Reason.AWAITING_APPROVAL, Reason.APPROVAL_EXPIRED)  # gates ha
 
 
 class ModelVersion(Resource[ModelVersionSpec, ModelVersionStatus]):
-    """One immutable model."""
+    """One immutable model. Others read it, too, maybe before it was looked at for the first time."""
+
+    metadata: Meta
+    spec: ModelVersionSpec
+    status: ModelVersionStatus = ModelVersionStatus()
 
 
 KIND = Kind(
