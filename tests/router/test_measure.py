@@ -20,6 +20,7 @@ def test_counts_are_by_variant_and_shadows_are_apart() -> None:
             "cluster.shadow-c.upstream_rq_completed": 80,
             "cluster.shadow-c.upstream_rq_total": 85,
             "cluster.shadow-c.upstream_rq_pending_overflow": 5,
+            "cluster.shadow-c.upstream_cx_none_healthy": 3,
         }
     )
     found = meter.measured("router-0", ROUTES)
@@ -27,7 +28,7 @@ def test_counts_are_by_variant_and_shadows_are_apart() -> None:
     assert found.requests == {"a": 90, "b": 0}
     assert found.failures == {"a": 2, "b": 0}
     assert found.mirrored == {"c": 85}
-    assert found.mirror_dropped == {"c": 5}
+    assert found.mirror_dropped == {"c": 8}
 
 
 def test_a_variant_that_comes_back_counts_on() -> None:

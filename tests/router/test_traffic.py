@@ -1,8 +1,10 @@
 """Traffic through a real Envoy to real servers: shares, stickiness, shadows, changes under load."""
 
+import contextlib
 import signal
 import socket
 import statistics
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -216,6 +218,47 @@ def test_a_shadow_that_hangs_does_not_slow_the_primary_and_its_drops_are_counted
     assert measured.mirror_dropped["stuck"] > 1500
     assert measured.mirrored["stuck"] <= 64
     assert "stuck" not in measured.requests
+
+
+class Breaking:
+    """A server that looks healthy and breaks the connection on every inference."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port = int(self._socket.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    @staticmethod
+    def _answer(connection: socket.socket) -> None:
+        with connection:
+            while b"/v2/health/" in connection.recv(65536):
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+
+def test_a_shadow_that_breaks_every_connection_is_put_aside_and_its_drops_are_counted(
+    api: FakeApi, stable: Served, tmp_path: Path
+) -> None:
+    breaking = Breaking()
+    document = routes(1, backend("stable", stable.port, 100), shadow=backend("breaking", breaking.port, 100))
+    with routing(api, tmp_path, document) as router:
+        with Load(router.port) as load:
+            load.more(2000)
+        measured = router.measured()
+    breaking.close()
+    assert not load.failed()
+    assert measured.mirrored["breaking"] >= 20, "it was never tried"
+    assert measured.mirror_dropped["breaking"] > measured.mirrored["breaking"]
+    assert "breaking" not in measured.requests
 
 
 def test_primary_and_shadow_log_the_same_request_id_and_only_the_shadow_its_role(

@@ -49,7 +49,9 @@ class Measured(Document):
     requests: dict[str, int] = Field(default_factory=dict, description="variant → answered requests, shadows excluded")
     failures: dict[str, int] = Field(default_factory=dict, description="variant → 5xx answers and resets")
     mirrored: dict[str, int] = Field(default_factory=dict, description="variant → mirrored requests sent")
-    mirror_dropped: dict[str, int] = Field(default_factory=dict)
+    mirror_dropped: dict[str, int] = Field(
+        default_factory=dict, description="variant → copies not sent: it did not keep up, or was put aside"
+    )
 
 
 class ServingSettings(Document):

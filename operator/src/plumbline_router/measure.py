@@ -7,13 +7,9 @@ from typing import Protocol
 from plumbline_contract.routes import Measured, Routes
 from plumbline_router.render import SERVE, SHADOW
 
-COMPLETED, FAILED, SENT, DROPPED = (
-    "upstream_rq_completed",
-    "upstream_rq_5xx",
-    "upstream_rq_total",
-    "upstream_rq_pending_overflow",
-)
-PATTERN = rf"^cluster\.({SERVE}|{SHADOW})[^.]+\.({COMPLETED}|{FAILED}|{SENT}|{DROPPED})$"
+COMPLETED, FAILED, SENT = "upstream_rq_completed", "upstream_rq_5xx", "upstream_rq_total"
+DROPPED = ("upstream_rq_pending_overflow", "upstream_cx_none_healthy")  # it did not keep up, or was put aside
+PATTERN = rf"^cluster\.({SERVE}|{SHADOW})[^.]+\.({'|'.join((COMPLETED, FAILED, SENT, *DROPPED))})$"
 
 
 class Stats(Protocol):
@@ -53,13 +49,15 @@ class Meter:
             requests=dict.fromkeys(backends, 0) | self._by_variant(SERVE, COMPLETED),
             failures=dict.fromkeys(backends, 0) | self._by_variant(SERVE, FAILED),
             mirrored=dict.fromkeys(shadows, 0) | self._by_variant(SHADOW, SENT),
-            mirror_dropped=dict.fromkeys(shadows, 0) | self._by_variant(SHADOW, DROPPED),
+            mirror_dropped=dict.fromkeys(shadows, 0) | self._by_variant(SHADOW, *DROPPED),
         )
 
-    def _by_variant(self, kind: str, counter: str) -> dict[str, int]:
-        start, end = f"cluster.{kind}", f".{counter}"
-        return {
-            name[len(start) : -len(end)]: value + self._earlier.get(name, 0)
-            for name, value in sorted(self._seen.items())
-            if name.startswith(start) and name.endswith(end)
-        }
+    def _by_variant(self, kind: str, *counters: str) -> dict[str, int]:
+        """The sum of these counters of each cluster of a kind."""
+        found: dict[str, int] = {}
+        for name, value in sorted(self._seen.items()):
+            cluster, _, counter = name.removeprefix("cluster.").partition(".")
+            if cluster.startswith(kind) and counter in counters:
+                variant = cluster.removeprefix(kind)
+                found[variant] = found.get(variant, 0) + value + self._earlier.get(name, 0)
+        return found

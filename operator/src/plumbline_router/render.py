@@ -23,6 +23,16 @@ PRIMARY_LIMITS = {"max_connections": 4096, "max_pending_requests": 4096, "max_re
 # Also a request that a dying server may have seen is given to another one: inference changes nothing but the log, and
 # there both carry one request id. Few times, because a request that kills its server would kill the next ones, too.
 RETRY_ON, RETRIES = "connect-failure,refused-stream,reset", 2
+# A shadow that breaks its connections gets no copies for some seconds, since each costs a new connection, for which
+# callers wait. Twenty in a row: one that is only too slow for its part says 503 now and then, and goes on. Not split,
+# because where failures of connections count apart, each one that is made is a success before it breaks.
+SHADOW_EJECTION = {
+    "split_external_local_origin_errors": False,
+    "consecutive_gateway_failure": 20,
+    "enforcing_consecutive_gateway_failure": 100,
+    "max_ejection_percent": 100,
+    "successful_active_health_check_uneject_host": False,
+}
 SHADOW_BUFFER_BYTES = 32 * 1024  # what is read at once of an answer that is thrown away; others wait meanwhile
 NO_ROUTES = "this router has no routes yet; see the ModelDeployment's conditions"
 NOT_FOUND = "nothing is routed here; the inference protocol lives below /v2"
@@ -135,12 +145,12 @@ def _cluster(kind: str, backend: Backend, resolver: str) -> Document:
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
         "connect_timeout": f"{CONNECT_SECONDS}s",
         "lb_policy": "LEAST_REQUEST",
-        # A pod that left DNS gets nothing new at once. When no pod is healthy, all are tried: one that is
-        # draining still answers, and an error from the real server says more than "no healthy upstream".
-        "ignore_health_on_host_removal": True,
-        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
+        "ignore_health_on_host_removal": True,  # a pod that left DNS gets nothing new at once
+        # When no pod is healthy, callers' requests try all: one that is draining still answers, and an error from the
+        # real server says more than "no healthy upstream". A copy is dropped instead.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0 if kind == SHADOW else 1}},
         "health_checks": [_probe()],
-        "outlier_detection": _ejection(),
+        "outlier_detection": _ejection() | (SHADOW_EJECTION if kind == SHADOW else {}),
         "circuit_breakers": {"thresholds": [_limits(kind)]},
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
