@@ -206,6 +206,7 @@ def test_a_line_as_long_as_the_file_is_refused_in_bounded_memory(tmp_path: Path)
 READER = """
 import re, sys
 from pathlib import Path
+from plumbline_jobs.ending import leave
 from plumbline_jobs.errors import Refused
 from plumbline_jobs.io.delimited import Dialect, batches, header_of
 path = Path(sys.argv[1])
@@ -218,6 +219,7 @@ except Refused as error:
     print(error.message)
 # Not getrusage(): on Linux that also counts what the process held that began this one.
 print(re.search(r"VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1])
+leave(0)
 """
 
 
