@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import statistics
 import time
 import urllib.request
@@ -13,7 +12,7 @@ from typing import Any
 from plumbline_contract.routes import MEASURE_PORT, Backend, Measured, Routes
 from plumbline_operator.build.router import Router, router_children, router_labels, routes_map
 from tests.load import Load, Shot, quantile
-from tests.support.cluster.control_plane import LOOPBACK
+from tests.support.cluster.addons import listens
 from tests.traffic_node import misbehaving
 from tests.traffic_node.scene import Scene, until
 
@@ -49,7 +48,9 @@ class Probe:
     address: str
     generation: int = 0
     pairs: dict[str, list[Pair]] = field(default_factory=dict)
-    copies: dict[str, int] = field(default_factory=dict)  # sent to each shadow, or dropped because it did not keep up
+    copies: dict[str, int] = field(
+        default_factory=dict
+    )  # sent to each shadow, or dropped: it did not keep up, or was put aside
 
     def start(self) -> None:
         """Bring up the router; returns when its port takes requests."""
@@ -58,7 +59,7 @@ class Probe:
         router = Router(NAME, self.scene.namespace, image, "IfNotPresent", replicas=1, node_port=PORT)
         self._apply(*router_children(router))
         self.route(None)
-        until(_takes_requests, f"port {PORT} takes requests", 60)
+        until(lambda: listens(PORT), f"port {PORT} takes requests", 60)
 
     def route(self, way: str | None) -> None:
         """Have this shadow, or none; returns when the router works so."""
@@ -128,11 +129,3 @@ def told(pairs: list[Pair]) -> str:
     low, median, high = statistics.quantiles([pair.ratio for pair in pairs], n=4)
     alone = 1e3 * statistics.median(pair.alone for pair in pairs)
     return f"x{median:.3f} ({low:.2f} to {high:.2f}, {len(pairs)} pairs) of {alone:.1f} ms"
-
-
-def _takes_requests() -> bool:
-    try:
-        socket.create_connection((LOOPBACK, PORT), timeout=1).close()
-    except OSError:
-        return False
-    return True

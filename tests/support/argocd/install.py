@@ -19,8 +19,8 @@ from plumbline_operator.healthgen import PATCH
 from plumbline_operator.model.conditions import find
 from plumbline_operator.model.meta import Manifest
 from tests.support.argocd.build import CRDS, SETTINGS, argocd_program, manifests
-from tests.support.argocd.repository import LOOPBACK, listens
 from tests.support.cluster import Cluster, host, processes
+from tests.support.cluster.addons import LOOPBACK, listens
 from tests.support.cluster.paths import ClusterError
 from tests.support.cluster.progress import timed, wait_until
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,18 +10,12 @@ import yaml
 
 from plumbline_operator.model.meta import Manifest
 from tests.support.cluster import Cluster, processes
+from tests.support.cluster.addons import LOOPBACK, listens
 from tests.support.cluster.progress import run, wait_until
 
-LOOPBACK = "127.0.0.1"
 DAEMON = Path("/usr/lib/git-core/git-daemon")
 PERSON = {"NAME": "Carol", "EMAIL": "carol@example.com"}
 SECONDS = 20
-
-
-def listens(port: int) -> bool:
-    """Whether somebody listens on this port of loopback."""
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 class Repository:

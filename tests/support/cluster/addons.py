@@ -74,14 +74,19 @@ def start_s3(layout: Layout, record: Record, addresses: dict[str, int]) -> None:
     processes.start(layout.pid_file("s3"), layout.log("s3"), command, env=env)
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens on this port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
 def wait_for_s3(layout: Layout, port: int) -> None:
     """Returns when the S3 server listens on loopback; raises ClusterError when it died."""
 
     def listens_or_died() -> bool:
         if not processes.is_running(layout.pid_file("s3")):
             return True
-        with socket.socket() as probe:
-            return probe.connect_ex((LOOPBACK, port)) == 0
+        return listens(port)
 
     wait_until("the S3 server listens", listens_or_died, seconds=30)
     if not processes.is_running(layout.pid_file("s3")):
