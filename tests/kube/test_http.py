@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -346,6 +346,29 @@ async def test_a_lease_is_created_and_replaced_as_it_was_read(server: Server, ku
     await kube.replace(LEASES, lease)
     assert [(r["method"], r["path"].rsplit("/", 1)[-1]) for r in server.requests] == [("POST", "leases"), ("PUT", "l")]
     assert server.requests[1]["body"]["metadata"]["resourceVersion"] == "5"
+
+
+async def test_who_does_not_surely_lead_sends_no_write_but_the_leases(server: Server, kube: HttpKube) -> None:
+    leads = False
+    kube.fence(lambda: leads)
+    own: Manifest = {"metadata": {"namespace": "team", "name": "d", "resourceVersion": "5"}, "status": {}}
+    writes: list[Callable[[], Awaitable[object]]] = [
+        lambda: kube.apply(CONFIG_MAPS, CONFIG),
+        lambda: kube.apply_status(DATASETS, own),
+        lambda: kube.delete(JOBS, "team", "j", "u-1"),
+        lambda: kube.event(CONFIG),
+    ]
+    for write in writes:
+        with pytest.raises(Unreachable, match="not sent: the Lease"):
+            await write()
+    assert server.requests == []
+    await kube.get(CONFIG_MAPS, "team", "a")
+    await kube.replace(LEASES, own)
+    assert len(server.requests) == 2
+    leads = True
+    for write in writes:
+        await write()
+    assert len(server.requests) == 6
 
 
 @pytest.mark.parametrize(

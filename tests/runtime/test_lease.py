@@ -140,7 +140,9 @@ async def test_a_leader_that_slept_begins_nothing_and_leaves_when_another_one_le
     old, new = candidate(server, clock, "a"), candidate(server, clock, "b")
     assert await leads(old)
     assert not await leads(new)
+    assert old.leads()
     clock.now += 60
+    assert not old.leads()
     assert not await is_confirmed(old)
     assert await leads(new)
     await asyncio.wait_for(old.keep(), 1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plumbline_contract.report import Outcome, Report
-from plumbline_operator.kube.errors import Refused, Unreachable
+from plumbline_operator.kube.errors import Conflict, Refused, Unreachable
 from plumbline_operator.model.meta import MANAGED_BY, OWNER_KIND, OWNER_NAME, Key
 from plumbline_operator.model.plan import Impossible, Plan
 from plumbline_operator.runtime.room import Room
@@ -166,6 +166,27 @@ async def test_trouble_with_the_api_server_is_raised_and_leaves_the_status_alone
     own = kube.look("Toy", "bear")
     assert own is not None
     assert "status" not in own
+
+
+async def test_a_child_decided_on_a_version_is_not_written_over_a_newer_one_nor_made_again() -> None:
+    kube = FakeKube(TOY)
+    await reconcile(kube)
+    read = kube.look("ConfigMap", "bear-size")
+    assert read is not None
+    version = read["metadata"]["resourceVersion"]
+    child = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bear-size", "resourceVersion": version}}
+    small, large = (Plan(apply=({**child, "data": {"size": size}},)) for size in ("1", "9"))
+    await loop_on(kube).carry_out(small, TOY, NOW)
+    newer = kube.look("ConfigMap", "bear-size")
+    assert newer is not None
+    assert newer["data"] == {"size": "1"}
+    with pytest.raises(Conflict):
+        await loop_on(kube).carry_out(large, TOY, NOW)
+    assert kube.look("ConfigMap", "bear-size") == newer
+    kube.remove(newer)
+    with pytest.raises(Conflict, match="is gone"):
+        await loop_on(kube).carry_out(large, TOY, NOW)
+    assert kube.look("ConfigMap", "bear-size") is None
 
 
 async def test_a_status_that_cannot_be_read_any_more_is_written_anew() -> None:

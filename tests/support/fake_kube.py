@@ -2,7 +2,8 @@
 
 Kept: uid, resourceVersion, generation (grows when the spec changes), one intent per field manager (a field no longer
 sent is removed unless another manager sends it too), `status` apart from the rest, immutable specs of Jobs and of some
-of our kinds, owner garbage collection, uid preconditions, finalizers. Not kept: defaulting, validation, watches.
+of our kinds, owner garbage collection, preconditions by uid and by version, finalizers. Not kept: defaulting,
+validation, watches.
 """
 
 import copy
@@ -77,6 +78,9 @@ class FakeKube:
         wanted_uid = sent["metadata"].pop("uid", None)
         if wanted_uid is not None and (live is None or live["metadata"]["uid"] != wanted_uid):
             raise Conflict("apply", str(place), 409, "Precondition failed: UID in precondition does not match")
+        version = sent["metadata"].pop("resourceVersion", None)
+        if version is not None and (live is None or live["metadata"]["resourceVersion"] != version):
+            raise Conflict("apply", str(place), 409, "the object has been modified")
         after = self._merged(place, MANAGER, live or _shell(ref, sent), sent)
         if live is not None and ref.kind in IMMUTABLE and _fixed(after) != _fixed(live):
             raise Refused("apply", str(place), 422, "spec: Invalid value: field is immutable")

@@ -83,6 +83,7 @@ async def _lead(settings: Settings, life: Life, metrics: Metrics, kube: HttpKube
     election = Election(kube, settings.lease_namespace, settings.lease_name, time.monotonic)
     if not await _unless_stopped(life, election.acquire()):
         return
+    kube.fence(election.leads)
     metrics.leader.set(1)
     signals = HttpSignals()
     try:

@@ -2,7 +2,10 @@
 
 import pytest
 
+from plumbline_operator.kube.errors import Conflict
 from plumbline_operator.model.meta import Manifest
+from plumbline_operator.rooms.modeldeployment.handlers import ROOM
+from plumbline_operator.runtime.loop import model_of
 from tests.rooms.modeldeployment.lives import message_of, second_serves, serving
 from tests.rooms.registry_objects import model
 from tests.rooms.release_objects import (
@@ -16,7 +19,7 @@ from tests.rooms.release_objects import (
     denied,
     pin,
 )
-from tests.support.worlds import ready_of
+from tests.support.worlds import loop_on, ready_of
 
 
 async def test_a_version_that_served_before_comes_back_at_once() -> None:
@@ -205,3 +208,17 @@ async def test_a_version_made_again_under_the_name_of_the_one_that_serves_is_ask
     cluster.kube.put(consent(remade, "again"))
     own = await cluster.step(2)
     assert ready_of(own) == ("False", "CanaryProgressing")
+
+
+async def test_an_operator_that_slept_with_a_plan_does_not_move_the_traffic_when_it_wakes() -> None:
+    cluster = await second_serves()
+    cluster.go_to("v1")
+    raw, asleep = cluster.own(), loop_on(cluster.kube, cluster.signals)
+    plan = ROOM.plan(await ROOM.observe(model_of(ROOM, raw), asleep.sight), cluster.now)
+    for version in ("v1", "v2"):  # what another operator does meanwhile
+        cluster.go_to(version)
+        await cluster.until_settled()
+        assert cluster.weights() == {version: 100}
+    with pytest.raises(Conflict):
+        await asleep.carry_out(plan, raw, cluster.now)
+    assert cluster.weights() == {"v2": 100}

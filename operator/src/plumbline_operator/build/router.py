@@ -51,12 +51,16 @@ def router_labels(deployment: str) -> dict[str, str]:
     return {ROUTER_LABEL: label_value(deployment)}
 
 
-def routes_map(routes: Routes) -> Manifest:
-    """The ConfigMap whose one write moves the traffic."""
+def routes_map(routes: Routes, as_read: str = "") -> Manifest:
+    """The ConfigMap whose one write moves the traffic.
+
+    as_read: the resourceVersion that these routes follow upon; they are not written over anything newer.
+    """
+    version = {"resourceVersion": as_read} if as_read else {}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": routes_name(routes.deployment)},
+        "metadata": {"name": routes_name(routes.deployment)} | version,
         "data": {ROUTES_KEY: routes.canonical().decode()},
     }
 

@@ -25,6 +25,7 @@ REQUEST_SECONDS = 30.0
 LONGEST_QUIET_SECONDS = 60.0  # however long a Retry-After is: a proxy asks for an hour as if for a second
 APPLY = "application/apply-patch+yaml; charset=utf-8"  # the client writes ASCII where the charset is not said
 MERGE = "application/merge-patch+json"
+WRITES = frozenset({"apply", "apply_status", "clear_status", "delete", "event"})  # all but those of the Lease itself
 REVIEWS = Ref("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False)
 
 Observer = Callable[[str, str, int, float], None]
@@ -32,6 +33,11 @@ Observer = Callable[[str, str, int, float], None]
 
 def unobserved(verb: str, plural: str, code: int, seconds: float) -> None:
     """Measures nothing."""
+
+
+def unfenced() -> bool:
+    """Nobody else could be leading."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,17 @@ class HttpKube:
     def __init__(self, configuration: Configuration, observer: Observer = unobserved) -> None:
         self._client = ApiClient(configuration)
         self._observer = observer
+        self._fence: Callable[[], bool] = unfenced
         self._gate = asyncio.Semaphore(IN_FLIGHT)
         self._quiet_until: dict[tuple[str, str], float] = {}
         self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+
+    def fence(self, leads: Callable[[], bool]) -> None:
+        """From now on, fail every write without sending it unless `leads` says so at that moment.
+
+        A process that slept in the middle of a reconcile wakes with a plan of before; another one has gone on since.
+        """
+        self._fence = leads
 
     async def close(self) -> None:
         """Close the connections."""
@@ -197,6 +211,8 @@ class HttpKube:
         async with self._gate:
             started = time.monotonic()
             self._keep_quiet(call, started)
+            if call.verb in WRITES and not self._fence():
+                raise Unreachable(call.verb, call.path, 0, "not sent: the Lease was not renewed in time")
             code = 0
             try:
                 code, headers, data = await self._exchange(call)

@@ -3,7 +3,8 @@
     acquire ── keep: renewed ◄──► not renewed in time: nothing is begun ── taken by another: leave
 
 A Lease is no lock: two processes may overlap for a moment. That is safe because names are computed, applies are
-idempotent and deletes carry uids; the Lease only keeps the overlap rare and short.
+idempotent, deletes carry uids, and what depends on a memory (a status, routes) is written only as it was read; the
+Lease keeps the overlap rare and short. `leads` is asked before every write: who slept in mid-reconcile writes nothing.
 """
 
 import asyncio
@@ -94,12 +95,16 @@ class Election:
                 log.warning("somebody else leads; leaving", extra={"holder": self.holder})
                 return
 
-    async def confirmed(self) -> None:
-        """Return at once while the Lease is surely ours, else as soon as it was renewed.
+    def leads(self) -> bool:
+        """Whether the Lease is surely ours.
 
-        By the clock, not by what keep() has noticed: a process that slept must not begin anything when it wakes.
+        By the clock, not by what keep() has noticed: a process that slept must not do anything when it wakes.
         """
-        while self.clock() - self._renewed_at > RENEW_SECONDS:
+        return self.clock() - self._renewed_at <= RENEW_SECONDS
+
+    async def confirmed(self) -> None:
+        """Return at once while the Lease is surely ours, else as soon as it was renewed."""
+        while not self.leads():
             self._renewal.clear()
             await self._renewal.wait()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from plumbline_operator.kube.errors import Refused
+from plumbline_operator.kube.errors import Conflict, Refused
 from plumbline_operator.kube.protocol import Kube
 from plumbline_operator.kube.refs import ref_of
 from plumbline_operator.model.meta import Key, Manifest
@@ -77,11 +77,18 @@ class Loop:
         return min(plan.again or LEAVING_AGAIN, LEAVING_AGAIN) if leaving else plan.again
 
     async def _apply(self, manifest: Manifest, owner: Manifest) -> bool:
-        """Make one child exist as decided. False when a namesake must go first."""
+        """Make one child exist as decided. False when a namesake must go first.
+
+        A child with a resourceVersion was decided on that one: Conflict when it has changed, or is gone, since then.
+        """
         child = complete(manifest, owner)
         ref = ref_of(child)
         live = await self.kube.get(ref, child["metadata"]["namespace"], child["metadata"]["name"])
         if live is None:
+            if "resourceVersion" in child["metadata"]:
+                raise Conflict(
+                    "apply", f"{child['kind']} {child['metadata']['name']}", 409, "it is gone since it was read"
+                )
             await self.kube.apply(ref, child)
             return True
         match standing(live, child):

@@ -32,9 +32,13 @@ class NameTaken(Exception):
 
 
 def complete(manifest: Manifest, owner: Manifest) -> Manifest:
-    """The manifest with namespace, owner, labels and the hash of what the room decided."""
+    """The manifest with namespace, owner, labels and the hash of what the room decided.
+
+    A resourceVersion stays, but is no part of what was decided: it says what the decision was made on.
+    """
     child = copy.deepcopy(manifest)
     meta = child["metadata"]
+    as_read = {name: meta.pop(name) for name in ("resourceVersion",) if name in meta}
     labels = owner_labels(owner)
     meta["namespace"] = owner["metadata"]["namespace"]
     meta.setdefault("ownerReferences", [owner_reference(owner)])
@@ -43,6 +47,7 @@ def complete(manifest: Manifest, owner: Manifest) -> Manifest:
         template = child["spec"]["template"].setdefault("metadata", {})
         template["labels"] = labels | template.get("labels", {})
     meta["annotations"] = meta.get("annotations", {}) | {APPLIED: short_hash(child)}
+    meta |= as_read
     return child
 
 

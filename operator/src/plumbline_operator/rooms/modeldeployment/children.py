@@ -21,7 +21,7 @@ RETIRE_AGAIN = timedelta(seconds=5)
 
 def children(seen: Observed, status: ModelDeploymentStatus, routes: Routes | None) -> tuple[Manifest, ...]:
     """The routes first, because their one write is what an incident waits for; then variants, then the router."""
-    first = () if routes is None else (routes_map(routes),)
+    first = () if routes is None else (routes_map(routes, seen.routes_version),)
     variants = [part for served in running(status, seen.deployment.spec) for part in parts_of(seen, served)]
     return (*first, *variants, *router_children(_router(seen)))
 

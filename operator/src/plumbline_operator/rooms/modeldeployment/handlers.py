@@ -48,6 +48,7 @@ async def observe(deployment: ModelDeployment, sight: Sight) -> Observed:
     owned = await _owned(kube, deployment)
     parts = await _parts(kube, meta.namespace, owned)
     moving = is_moving(deployment, parts)
+    routes, routes_version = await _live_routes(kube, deployment)
     return Observed(
         deployment=deployment,
         images=sight.images,
@@ -58,7 +59,8 @@ async def observe(deployment: ModelDeployment, sight: Sight) -> Observed:
         pins=pins,
         parts=parts,
         router=next((one for one in owned if _is_router(one)), None),
-        routes=await _live_routes(kube, deployment),
+        routes=routes,
+        routes_version=routes_version,
         measured=await sight.signals.measured(await _router_addresses(kube, deployment)) if moving else None,
         pods=await _silent_pods(kube, deployment, parts),
         jobs=await see_jobs(kube, Key(KIND.kind, meta.namespace, meta.name), VERB),
@@ -160,18 +162,21 @@ def _storages(deployment: ModelDeployment, version: ModelVersionSpec | None) -> 
     return {one.storage for one in served} | ({version.storage_ref.name} if version else set())
 
 
-async def _live_routes(kube: Reader, deployment: ModelDeployment) -> Routes | None:
-    """The routes that routers have been given; None when there are none or somebody broke them."""
+async def _live_routes(kube: Reader, deployment: ModelDeployment) -> tuple[Routes | None, str]:
+    """The routes that routers have been given, and the resourceVersion of the object they stand in."""
     meta = deployment.metadata
     raw = await kube.get(CONFIG_MAPS, meta.namespace, routes_name(meta.name))
-    text = (raw or {}).get("data", {}).get(ROUTES_KEY)
+    if raw is None:
+        return None, ""
+    version = str(raw["metadata"]["resourceVersion"])
+    text = raw.get("data", {}).get(ROUTES_KEY)
     if text is None:
-        return None
+        return None, version
     try:
-        return Routes.model_validate_json(text)
+        return Routes.model_validate_json(text), version
     except ValidationError as exc:
         log.warning("routes of %s/%s are unreadable, written anew: %s", meta.namespace, meta.name, exc)
-        return None
+        return None, version
 
 
 async def _router_addresses(kube: Reader, deployment: ModelDeployment) -> str:

@@ -31,9 +31,10 @@ class Observed:
 
     model: its RegisteredModel. versions, snapshots, connections: by name, those that exist of the ones it names.
     parts: everything of its variants that exists: Deployments, Services, autoscalers, disruption budgets.
-    router: the router's Deployment. routes: those that routers have been given. measured: None when a router pod
-    does not answer, or when nothing is moving and nobody asked. pods: of the target. jobs: comparisons. approvals: of
-    the versions named, but for the stable one.
+    router: the router's Deployment. routes: those that routers have been given, None when there are none or somebody
+    broke them; routes_version: of the object they stand in, empty when there is none. measured: None when a router
+    pod does not answer, or when nothing is moving and nobody asked. pods: of the target. jobs: comparisons.
+    approvals: of the versions named, but for the stable one.
     """
 
     deployment: ModelDeployment
@@ -46,6 +47,7 @@ class Observed:
     parts: tuple[Manifest, ...] = ()
     router: Manifest | None = None
     routes: Routes | None = None
+    routes_version: str = ""
     measured: tuple[Measured, ...] | None = None
     pods: tuple[Manifest, ...] = ()
     jobs: tuple[SeenJob, ...] = ()
