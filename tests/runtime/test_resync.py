@@ -36,8 +36,13 @@ def job(name: str, owner: str) -> Manifest:
 
 
 @pytest.fixture
-def ears() -> Ears:
-    return Ears({"Toy": ROOM}, WorkQueue(Clock()), Links(), Metrics())
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ears(clock: Clock) -> Ears:
+    return Ears({"Toy": ROOM}, WorkQueue(clock), Links(), Metrics())
 
 
 def hear(ears: Ears, kube: FakeKube, *names: str, kind: str = "Toy") -> None:
@@ -74,15 +79,30 @@ async def test_what_no_watch_told_of_is_heard_of_by_the_list(ears: Ears) -> None
     assert set(ears.heard) == {BEAR, CUB}
 
 
-async def test_what_was_heard_is_left_alone_but_comes_up_once_in_all_parts(ears: Ears) -> None:
+async def test_what_was_heard_is_left_alone_but_comes_up_once_in_all_parts(ears: Ears, clock: Clock) -> None:
     kube = FakeKube(toy("bear"), toy("cub"))
     hear(ears, kube, "bear", "cub")
     woken(ears)
     one, seen = Bench(kube, ears), []
     for _ in range(PARTS):
         await one.look()
+        clock.pass_(one.period_seconds)
         seen += woken(ears)
     assert sorted(seen) == [BEAR, CUB]
+
+
+async def test_what_comes_up_comes_up_one_by_one_within_the_period(ears: Ears, clock: Clock) -> None:
+    names = [f"bear-{number}" for number in range(40 * PARTS)]
+    kube = FakeKube(*map(toy, names))
+    hear(ears, kube, *names)
+    woken(ears)
+    one, seen = Bench(kube, ears), []
+    await one.look()
+    for _ in range(10):
+        clock.pass_(one.period_seconds / 10)
+        seen.append(len(woken(ears)))
+    assert 20 < sum(seen) < 60
+    assert max(seen) < sum(seen) / 3
 
 
 async def test_a_child_that_no_watch_told_of_wakes_its_owner(ears: Ears) -> None:
