@@ -21,7 +21,7 @@ from plumbline_serving.metrics import Metrics
 from plumbline_serving.place import Place
 from plumbline_serving.record import Columns, Record
 from plumbline_serving.redaction import Side
-from plumbline_serving.segment import table_of
+from plumbline_serving.segment import PART_RECORDS, table_of
 from plumbline_serving.tensors import TensorSpec
 from tests.serving import models
 from tests.serving.bucket import NAME, PREFIX, Bucket
@@ -228,6 +228,17 @@ def test_outputs_whose_width_changes_between_requests_stay_lists_of_their_own_le
         [pytest.approx(0.2)],
         [pytest.approx(0.2)],
     ]
+
+
+def test_a_table_made_in_parts_is_one_of_all_rows_in_their_order_and_lets_the_records_go() -> None:
+    records = [record(number) for number in range(2 * PART_RECORDS + 1)]
+    wide = np.array([[1.0, 2.0]], dtype=np.float32)
+    records[-1] = records[-1]._replace(outputs=(wide,))
+    table = table_of(records, COLUMNS)
+    assert records == []
+    assert table.column("request_id").to_pylist() == [f"r{number}" for number in range(2 * PART_RECORDS + 1)]
+    found = table.column("out.probability").to_pylist()
+    assert [len(values) for values in found] == [1] * (2 * PART_RECORDS) + [2]
 
 
 def test_a_servers_answers_are_in_the_bucket_after_it_stopped(bucket: Bucket, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ class PredictionLog:
         """Whether these records are settled: stored, or counted because no file can hold them."""
         from plumbline_serving.segment import encode  # not at the start: Arrow is a third of it
 
-        rows = sum(record.rows for record in records)
+        rows, size = sum(record.rows for record in records), sum(record.size for record in records)
         sequence = self._sequence
         self._sequence += 1
         try:
@@ -160,7 +160,7 @@ class PredictionLog:
             self._metrics.log_segments += 1
         self._tally.settles(rows)
         self._taken += rows
-        self._taken_size += sum(record.size for record in records)
+        self._taken_size += size
         return True
 
     def _put(self, key: str, data: bytes) -> bool:

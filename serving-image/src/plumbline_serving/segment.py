@@ -4,7 +4,8 @@ Imported by the log's thread at its first flush, not at the start: Arrow costs a
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from plumbline_serving.errors import Unencodable
 from plumbline_serving.record import Columns, Record
 from plumbline_serving.tensors import Array
 
+PART_RECORDS = 256  # at once: about a millisecond, in calls of a tenth of it at most
 UNIQUE = frozenset({"prediction_id", "request_id"})
 IntArray = NDArray[np.int64]
 
@@ -36,19 +38,61 @@ _ARROW: dict[str, pa.DataType] = {
 }
 
 
-def encode(records: Sequence[Record], columns: Columns) -> bytes:
-    """The records as one Parquet file. Raises Unencodable for what Arrow cannot hold, a text that is no UTF-8, say."""
+class Column(NamedTuple):
+    """A tensor as a column: `values` finds its array in a record; a list column has several values per row."""
+
+    name: str
+    values: Callable[[Record], Array]
+    kind: pa.DataType
+    listed: bool
+
+
+def encode(records: list[Record], columns: Columns) -> bytes:
+    """The records as one Parquet file. Raises Unencodable for what Arrow cannot hold, a text that is no UTF-8, say.
+
+    Takes the records out of the list on the way.
+    """
     try:
         return parquet(table_of(records, columns))
     except (pa.ArrowException, ValueError) as exc:
         raise Unencodable(type(exc).__name__) from exc
 
 
-def table_of(records: Sequence[Record], columns: Columns) -> pa.Table:
+def table_of(records: list[Record], columns: Columns) -> pa.Table:
     """One row per predicted row: the fixed columns, then `in.<name>`, then `out.<name>`.
 
-    A tensor with one value per row becomes a plain column, one with more a list column.
+    Takes the records out of the list, some at a time. One call on tens of thousands of them, and be it the one that
+    frees them, would hold the interpreter for tens of milliseconds, in which no request is answered.
     """
+    tensors, parts = _tensors(records, columns), []
+    while records:
+        parts.append(_part(records[:PART_RECORDS], columns, tensors))
+        del records[:PART_RECORDS]
+    return pa.concat_tables(parts)
+
+
+def _tensors(records: Sequence[Record], columns: Columns) -> list[Column]:
+    """A tensor with one value per row in all records becomes a plain column, one with more a list column."""
+    found = []
+    sides = ((INPUT_PREFIX, columns.inputs, "inputs"), (OUTPUT_PREFIX, columns.outputs, "outputs"))
+    for prefix, side, of in sides:
+        for place, spec in enumerate(side.kept):
+            kind = pa.string() if spec.name in side.hashed else _ARROW[spec.datatype]
+            values = _at(of, place)
+            listed = any(values(record).size != record.rows for record in records)
+            found.append(Column(prefix + spec.name, values, kind, listed))
+    return found
+
+
+def _at(side: str, place: int) -> Callable[[Record], Array]:
+    def values(record: Record) -> Array:
+        array: Array = getattr(record, side)[place]
+        return array
+
+    return values
+
+
+def _part(records: Sequence[Record], columns: Columns, tensors: Sequence[Column]) -> pa.Table:
     counts = np.fromiter((record.rows for record in records), dtype=np.int64, count=len(records))
     total = int(counts.sum())
     which = pa.array(np.repeat(np.arange(len(records)), counts))
@@ -63,18 +107,13 @@ def table_of(records: Sequence[Record], columns: Columns) -> pa.Table:
         "row": pa.array((np.arange(total) - np.repeat(first, counts)).astype(np.int32)),
         "manifest": pa.array([columns.manifest]).take(pa.array(np.zeros(total, dtype=np.int64))),
     }
-    for prefix, side, arrays in (
-        (INPUT_PREFIX, columns.inputs, [record.inputs for record in records]),
-        (OUTPUT_PREFIX, columns.outputs, [record.outputs for record in records]),
-    ):
-        for place, spec in enumerate(side.kept):
-            kind = pa.string() if spec.name in side.hashed else _ARROW[spec.datatype]
-            fields[prefix + spec.name] = column([found[place] for found in arrays], counts, kind)
+    for tensor in tensors:
+        fields[tensor.name] = column([tensor.values(one) for one in records], counts, tensor.kind, listed=tensor.listed)
     return pa.table(fields)
 
 
-def column(parts: Sequence[Array], counts: IntArray, kind: pa.DataType) -> pa.Array:
-    """The values of one tensor over all records. Part i has counts[i] rows in its first dimension."""
+def column(parts: Sequence[Array], counts: IntArray, kind: pa.DataType, *, listed: bool) -> pa.Array:
+    """The values of one tensor over some records. Part i has counts[i] rows in its first dimension."""
     if len({part.shape[1:] for part in parts}) == 1:
         whole = np.concatenate(parts)
         widths = np.full(len(parts), whole.size // len(whole))
@@ -83,7 +122,7 @@ def column(parts: Sequence[Array], counts: IntArray, kind: pa.DataType) -> pa.Ar
         flat = np.concatenate([part.reshape(-1) for part in parts])
         widths = np.fromiter((part.size for part in parts), dtype=np.int64, count=len(parts)) // counts
     values = pa.array(flat.astype(np.float32) if flat.dtype == np.float16 else flat, type=kind)
-    if widths.max() == widths.min() == 1:
+    if not listed:
         return values
     offsets = np.concatenate([[0], np.cumsum(np.repeat(widths, counts))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values)

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 75  # longer than the router keeps an idle connection (30 s), so that the router closes first
 FINISH_SECONDS = 10  # for answers under way after the listening socket is closed
 BACKLOG = 2048
+SWITCH_SECONDS = 0.0001  # about what an inference takes
 GARBAGE_THRESHOLD = 20_000  # new objects before a collection; a request leaves few that need one
 HASH_KEY_VARIABLE = "PLUMBLINE_HASH_KEY"  # as for the jobs
 
@@ -60,6 +62,14 @@ def hash_key(environment: Mapping[str, str], storage: Storage) -> bytes:
     """The key for hashes: from a Secret when the pod has one, else the namespace's own in the bucket."""
     given = environment.get(HASH_KEY_VARIABLE, "")
     return given.encode() if given else storage.hash_key()
+
+
+def let_the_event_loop_go_first() -> None:
+    """Have a thread that computes, the log's, give the interpreter back soon after the event loop asks for it.
+
+    The loop gives it up with every inference and every look at its sockets, and by default waits 5 ms for its return.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def settle_garbage_collector() -> None:
@@ -107,6 +117,7 @@ def run(settings: ServingSettings, host: str, port: int, drain_seconds: float) -
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
     server = _Server(config)
+    let_the_event_loop_go_first()
     settle_garbage_collector()
     np.seterr(over="ignore")  # a number too large for FP32 is answered with 400, not printed; inherited by all tasks
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
