@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from plumbline_router.render import SHADOW_ANSWER_BYTES
 from tests.router.dns import NameServer
 from tests.router.fake_api import FakeApi
 from tests.router.load import BODY, INFER, JSON, Load, split
@@ -220,10 +221,11 @@ def test_a_shadow_that_hangs_does_not_slow_the_primary_and_its_drops_are_counted
     assert "stuck" not in measured.requests
 
 
-class Breaking:
-    """A server that looks healthy and breaks the connection on every inference."""
+class Spoilt:
+    """A server that looks healthy and says `answer` to every inference, or breaks the connection when that is empty."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes) -> None:
+        self._said = answer
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = int(self._socket.getsockname()[1])
         threading.Thread(target=self._serve, daemon=True).start()
@@ -238,27 +240,50 @@ class Breaking:
                 connection, _ = self._socket.accept()
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
-    @staticmethod
-    def _answer(connection: socket.socket) -> None:
-        with connection:
-            while b"/v2/health/" in connection.recv(65536):
-                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            while request := connection.recv(65536):
+                if b"/v2/health/" in request:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                elif not self._said:
+                    return
+                elif request.startswith(b"POST"):  # and not the rest of one
+                    connection.sendall(self._said)
 
 
-def test_a_shadow_that_breaks_every_connection_is_put_aside_and_its_drops_are_counted(
-    api: FakeApi, stable: Served, tmp_path: Path
+def sized(size: int) -> bytes:
+    """An answer of so many bytes."""
+    return f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + size * b"x"
+
+
+@pytest.mark.parametrize("answer", [b"", sized(SHADOW_ANSWER_BYTES + 1)], ids=["breaks", "floods"])
+def test_a_shadow_that_breaks_its_connections_or_answers_too_much_is_put_aside_and_its_drops_are_counted(
+    api: FakeApi, stable: Served, tmp_path: Path, answer: bytes
 ) -> None:
-    breaking = Breaking()
-    document = routes(1, backend("stable", stable.port, 100), shadow=backend("breaking", breaking.port, 100))
+    spoilt = Spoilt(answer)
+    document = routes(1, backend("stable", stable.port, 100), shadow=backend("spoilt", spoilt.port, 100))
     with routing(api, tmp_path, document) as router:
         with Load(router.port) as load:
             load.more(2000)
         measured = router.measured()
-    breaking.close()
+    spoilt.close()
     assert not load.failed()
-    assert measured.mirrored["breaking"] >= 20, "it was never tried"
-    assert measured.mirror_dropped["breaking"] > measured.mirrored["breaking"]
-    assert "breaking" not in measured.requests
+    assert measured.mirrored["spoilt"] >= 20, "it was never tried"
+    assert measured.mirror_dropped["spoilt"] > measured.mirrored["spoilt"]
+    assert "spoilt" not in measured.requests
+
+
+def test_a_shadow_may_answer_as_much_as_is_sensible(api: FakeApi, stable: Served, tmp_path: Path) -> None:
+    large = Spoilt(sized(SHADOW_ANSWER_BYTES))
+    document = routes(1, backend("stable", stable.port, 100), shadow=backend("large", large.port, 100))
+    with routing(api, tmp_path, document) as router:
+        caller = router.caller()
+        for number in range(1, 51):
+            assert caller.ask("POST", INFER, BODY, JSON).status == 200
+            until(lambda sent=number: router.measured().mirrored["large"] == sent, "the copy is counted", 10)
+        caller.close()
+        assert router.measured().mirror_dropped["large"] == 0
+    large.close()
 
 
 def test_primary_and_shadow_log_the_same_request_id_and_only_the_shadow_its_role(

@@ -23,9 +23,10 @@ PRIMARY_LIMITS = {"max_connections": 4096, "max_pending_requests": 4096, "max_re
 # Also a request that a dying server may have seen is given to another one: inference changes nothing but the log, and
 # there both carry one request id. Few times, because a request that kills its server would kill the next ones, too.
 RETRY_ON, RETRIES = "connect-failure,refused-stream,reset", 2
-# A shadow that breaks its connections gets no copies for some seconds, since each costs a new connection, for which
-# callers wait. Twenty in a row: one that is only too slow for its part says 503 now and then, and goes on. Not split,
-# because where failures of connections count apart, each one that is made is a success before it breaks.
+# A shadow that breaks its connections, or answers more than is sensible, gets no copies for some seconds: callers wait
+# while a new connection is made for each, or while such answers are read. Twenty in a row: one that is only too slow
+# for its part says 503 now and then, and goes on. Not split, because where failures of connections count apart, each
+# one that is made is a success before it breaks.
 SHADOW_EJECTION = {
     "split_external_local_origin_errors": False,
     "consecutive_gateway_failure": 20,
@@ -34,6 +35,13 @@ SHADOW_EJECTION = {
     "successful_active_health_check_uneject_host": False,
 }
 SHADOW_BUFFER_BYTES = 32 * 1024  # what is read at once of an answer that is thrown away; others wait meanwhile
+SHADOW_ANSWER_BYTES = 2 * 1024 * 1024  # twice the largest request that Envoy copies; a larger answer counts as a 503
+SHADOW_ANSWER = f"""
+function envoy_on_response(answer)
+  local size = tonumber(answer:headers():get("content-length"))
+  if size and size > {SHADOW_ANSWER_BYTES} then answer:headers():replace(":status", "503") end
+end
+"""
 NO_ROUTES = "this router has no routes yet; see the ModelDeployment's conditions"
 NOT_FOUND = "nothing is routed here; the inference protocol lives below /v2"
 
@@ -152,16 +160,29 @@ def _cluster(kind: str, backend: Backend, resolver: str) -> Document:
         "health_checks": [_probe()],
         "outlier_detection": _ejection() | (SHADOW_EJECTION if kind == SHADOW else {}),
         "circuit_breakers": {"thresholds": [_limits(kind)]},
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": TYPES + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http_protocol_options": {}},
-                "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
-            }
-        },
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol(kind)},
     }
     if kind == SHADOW:
         found["per_connection_buffer_limit_bytes"] = SHADOW_BUFFER_BYTES
+    return found
+
+
+def _protocol(kind: str) -> Document:
+    found: Document = {
+        "@type": TYPES + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {}},
+        "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
+    }
+    if kind == SHADOW:
+        judge = {
+            "@type": TYPES + "envoy.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": SHADOW_ANSWER},
+        }
+        codec = {"@type": TYPES + "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"}
+        found["http_filters"] = [
+            {"name": "envoy.filters.http.lua", "typed_config": judge},
+            {"name": "envoy.filters.http.upstream_codec", "typed_config": codec},
+        ]
     return found
 
 
