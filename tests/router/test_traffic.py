@@ -251,9 +251,9 @@ class Spoilt:
                     connection.sendall(self._said)
 
 
-def sized(size: int) -> bytes:
+def sized(size: int, status: int = 200) -> bytes:
     """An answer of so many bytes."""
-    return f"HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n".encode() + size * b"x"
+    return f"HTTP/1.1 {status} Said\r\ncontent-length: {size}\r\n\r\n".encode() + size * b"x"
 
 
 @pytest.mark.parametrize("answer", [b"", sized(SHADOW_ANSWER_BYTES + 1)], ids=["breaks", "floods"])
@@ -268,22 +268,23 @@ def test_a_shadow_that_breaks_its_connections_or_answers_too_much_is_put_aside_a
         measured = router.measured()
     spoilt.close()
     assert not load.failed()
-    assert measured.mirrored["spoilt"] >= 20, "it was never tried"
+    assert measured.mirrored["spoilt"] >= 5, "it was never tried"
     assert measured.mirror_dropped["spoilt"] > measured.mirrored["spoilt"]
     assert "spoilt" not in measured.requests
 
 
-def test_a_shadow_may_answer_as_much_as_is_sensible(api: FakeApi, stable: Served, tmp_path: Path) -> None:
-    large = Spoilt(sized(SHADOW_ANSWER_BYTES))
-    document = routes(1, backend("stable", stable.port, 100), shadow=backend("large", large.port, 100))
+@pytest.mark.parametrize("status", [200, 500, 503])
+def test_a_shadow_may_say_anything_of_sensible_size(api: FakeApi, stable: Served, tmp_path: Path, status: int) -> None:
+    spoilt = Spoilt(sized(SHADOW_ANSWER_BYTES, status))
+    document = routes(1, backend("stable", stable.port, 100), shadow=backend("spoilt", spoilt.port, 100))
     with routing(api, tmp_path, document) as router:
         caller = router.caller()
-        for number in range(1, 51):
+        for number in range(1, 21):
             assert caller.ask("POST", INFER, BODY, JSON).status == 200
-            until(lambda sent=number: router.measured().mirrored["large"] == sent, "the copy is counted", 10)
+            until(lambda sent=number: router.measured().mirrored["spoilt"] == sent, "the copy is counted", 10)
         caller.close()
-        assert router.measured().mirror_dropped["large"] == 0
-    large.close()
+        assert router.measured().mirror_dropped["spoilt"] == 0
+    spoilt.close()
 
 
 def test_primary_and_shadow_log_the_same_request_id_and_only_the_shadow_its_role(

@@ -23,23 +23,25 @@ PRIMARY_LIMITS = {"max_connections": 4096, "max_pending_requests": 4096, "max_re
 # Also a request that a dying server may have seen is given to another one: inference changes nothing but the log, and
 # there both carry one request id. Few times, because a request that kills its server would kill the next ones, too.
 RETRY_ON, RETRIES = "connect-failure,refused-stream,reset", 2
-# A shadow that breaks its connections, or answers more than is sensible, gets no copies for some seconds: callers wait
-# while a new connection is made for each, or while such answers are read. Twenty in a row: one that is only too slow
-# for its part says 503 now and then, and goes on. Not split, because where failures of connections count apart, each
-# one that is made is a success before it breaks.
+# A shadow that breaks its connections, or answers more than is sensible, gets no copies for ten seconds: callers wait
+# while a new connection is made for each, or while such answers are read. Not split, because where failures of
+# connections count apart, each one that is made is a success before it breaks.
 SHADOW_EJECTION = {
     "split_external_local_origin_errors": False,
-    "consecutive_gateway_failure": 20,
+    "consecutive_gateway_failure": 5,
     "enforcing_consecutive_gateway_failure": 100,
+    "base_ejection_time": "10s",
     "max_ejection_percent": 100,
     "successful_active_health_check_uneject_host": False,
 }
 SHADOW_BUFFER_BYTES = 32 * 1024  # what is read at once of an answer that is thrown away; others wait meanwhile
-SHADOW_ANSWER_BYTES = 2 * 1024 * 1024  # twice the largest request that Envoy copies; a larger answer counts as a 503
+SHADOW_ANSWER_BYTES = 2 * 1024 * 1024  # twice the largest request that Envoy copies
+# What a shadow says goes to nobody; its status is what the ejection counts. A 503 of a server that is asked for too
+# much, or the error of a model, is no reason to copy less: a rollout judges a shadow by its predictions.
 SHADOW_ANSWER = f"""
 function envoy_on_response(answer)
-  local size = tonumber(answer:headers():get("content-length"))
-  if size and size > {SHADOW_ANSWER_BYTES} then answer:headers():replace(":status", "503") end
+  local size = tonumber(answer:headers():get("content-length")) or 0
+  answer:headers():replace(":status", size > {SHADOW_ANSWER_BYTES} and "503" or "200")
 end
 """
 NO_ROUTES = "this router has no routes yet; see the ModelDeployment's conditions"

@@ -38,7 +38,7 @@ def complete(manifest: Manifest, owner: Manifest) -> Manifest:
     """
     child = copy.deepcopy(manifest)
     meta = child["metadata"]
-    as_read = {name: meta.pop(name) for name in ("resourceVersion",) if name in meta}
+    as_read = meta.pop("resourceVersion", None)
     labels = owner_labels(owner)
     meta["namespace"] = owner["metadata"]["namespace"]
     meta.setdefault("ownerReferences", [owner_reference(owner)])
@@ -47,7 +47,8 @@ def complete(manifest: Manifest, owner: Manifest) -> Manifest:
         template = child["spec"]["template"].setdefault("metadata", {})
         template["labels"] = labels | template.get("labels", {})
     meta["annotations"] = meta.get("annotations", {}) | {APPLIED: short_hash(child)}
-    meta |= as_read
+    if as_read is not None:
+        meta["resourceVersion"] = as_read
     return child
 
 
