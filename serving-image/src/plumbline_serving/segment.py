@@ -5,6 +5,7 @@ Imported by the log's thread at its first flush, not at the start: Arrow costs a
 
 import io
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -39,10 +40,11 @@ _ARROW: dict[str, pa.DataType] = {
 
 
 class Column(NamedTuple):
-    """A tensor as a column: `values` finds its array in a record; a list column has several values per row."""
+    """A tensor as a column: `side` finds a record's arrays, this one at `place`; listed: several values per row."""
 
     name: str
-    values: Callable[[Record], Array]
+    side: Callable[[Record], Sequence[Array]]
+    place: int
     kind: pa.DataType
     listed: bool
 
@@ -74,22 +76,16 @@ def table_of(records: list[Record], columns: Columns) -> pa.Table:
 def _tensors(records: Sequence[Record], columns: Columns) -> list[Column]:
     """A tensor with one value per row in all records becomes a plain column, one with more a list column."""
     found = []
-    sides = ((INPUT_PREFIX, columns.inputs, "inputs"), (OUTPUT_PREFIX, columns.outputs, "outputs"))
-    for prefix, side, of in sides:
-        for place, spec in enumerate(side.kept):
-            kind = pa.string() if spec.name in side.hashed else _ARROW[spec.datatype]
-            values = _at(of, place)
-            listed = any(values(record).size != record.rows for record in records)
-            found.append(Column(prefix + spec.name, values, kind, listed))
+    sides = (
+        (INPUT_PREFIX, columns.inputs, attrgetter("inputs")),
+        (OUTPUT_PREFIX, columns.outputs, attrgetter("outputs")),
+    )
+    for prefix, logged, side in sides:
+        for place, spec in enumerate(logged.kept):
+            kind = pa.string() if spec.name in logged.hashed else _ARROW[spec.datatype]
+            listed = any(side(record)[place].size != record.rows for record in records)
+            found.append(Column(prefix + spec.name, side, place, kind, listed))
     return found
-
-
-def _at(side: str, place: int) -> Callable[[Record], Array]:
-    def values(record: Record) -> Array:
-        array: Array = getattr(record, side)[place]
-        return array
-
-    return values
 
 
 def _part(records: Sequence[Record], columns: Columns, tensors: Sequence[Column]) -> pa.Table:
@@ -108,22 +104,19 @@ def _part(records: Sequence[Record], columns: Columns, tensors: Sequence[Column]
         "manifest": pa.array([columns.manifest]).take(pa.array(np.zeros(total, dtype=np.int64))),
     }
     for tensor in tensors:
-        fields[tensor.name] = column([tensor.values(one) for one in records], counts, tensor.kind, listed=tensor.listed)
+        arrays = [tensor.side(one)[tensor.place] for one in records]
+        fields[tensor.name] = column(arrays, counts, tensor.kind, listed=tensor.listed)
     return pa.table(fields)
 
 
 def column(parts: Sequence[Array], counts: IntArray, kind: pa.DataType, *, listed: bool) -> pa.Array:
     """The values of one tensor over some records. Part i has counts[i] rows in its first dimension."""
-    if len({part.shape[1:] for part in parts}) == 1:
-        whole = np.concatenate(parts)
-        widths = np.full(len(parts), whole.size // len(whole))
-        flat = whole.reshape(-1)
-    else:
-        flat = np.concatenate([part.reshape(-1) for part in parts])
-        widths = np.fromiter((part.size for part in parts), dtype=np.int64, count=len(parts)) // counts
+    alike = len({part.shape[1:] for part in parts}) == 1
+    flat = np.concatenate(parts if alike else [part.reshape(-1) for part in parts]).reshape(-1)
     values = pa.array(flat.astype(np.float32) if flat.dtype == np.float16 else flat, type=kind)
     if not listed:
         return values
+    widths = np.fromiter((part.size for part in parts), dtype=np.int64, count=len(parts)) // counts
     offsets = np.concatenate([[0], np.cumsum(np.repeat(widths, counts))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), values)
 
