@@ -81,6 +81,22 @@ async def test_an_object_wakes_whom_it_names_from_its_own_end(ears: Ears) -> Non
     assert woken(ears) == {key("bear"), key("named")}
 
 
+async def test_a_status_that_tells_nobody_else_wakes_neither_owner_nor_named_but_all_else_does(ears: Ears) -> None:
+    ears.rooms = {"Toy": replace(ROOM, wakes=lambda body: (key("named"),), status_tells=False)}
+    owned = bear(labels=child_of("mother")["metadata"]["labels"], generation=1)
+    everybody = {key("bear"), key("named"), key("mother")}
+    await heard(ears, "toys", "ADDED", owned)
+    assert woken(ears) == everybody
+    played = owned | {"status": {"played": 1}}
+    await heard(ears, "toys", "MODIFIED", played | {"metadata": owned["metadata"] | {"resourceVersion": "8"}})
+    assert woken(ears) == {key("bear")}
+    for change in ({"generation": 2}, {"annotations": {"a": "b"}}, {"ownerReferences": []}):
+        await heard(ears, "toys", "MODIFIED", played | {"metadata": owned["metadata"] | change})
+        assert woken(ears) == everybody, change
+    await heard(ears, "toys", "DELETED", played)
+    assert woken(ears) == everybody
+
+
 async def test_a_child_wakes_its_owner_by_its_labels(ears: Ears) -> None:
     await heard(ears, "jobs", "MODIFIED", child_of("bear"))
     assert woken(ears) == {key("bear")}

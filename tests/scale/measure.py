@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from plumbline_operator.rooms.approval.api import KIND as APPROVAL
 from tests.faults.lane import soon
 from tests.scale.operator import Audit, Operator
-from tests.scale.world import Team
+from tests.scale.verdicts import Verdicts, verdicts
+from tests.scale.world import Team, admin_configuration
+from tests.support.cluster import Cluster
 
 SETTLED_LOOKS = 3  # with an empty queue, half a second apart
 SEEN_SECONDS = 120.0
@@ -63,29 +64,31 @@ async def at_rest(operator: Operator, audit: Audit, seconds: float) -> Rest:
     return Rest(len(audit.requests()) / lasted, (operator.core_seconds() - core) / lasted)
 
 
-async def reconcile_delays(teams: Sequence[Team], rate: float, seconds: float) -> list[float]:
+async def reconcile_delays(cluster: Cluster, teams: Sequence[Team], rate: float, seconds: float) -> list[float]:
     """Create Approvals at this rate; seconds from each one's creation to the operator's verdict on it, sorted.
 
-    The rate is kept whatever the operator does: an open loop.
+    The rate is kept whatever the operator does: an open loop. Raises Late.
     """
-    begun, work = time.monotonic(), []
+    made: dict[tuple[str, str], float] = {}
     versions = {team.namespace: await team.versions() for team in teams}
-    for number, team in zip(range(int(rate * seconds)), itertools.cycle(teams), strict=False):
-        await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))  # the pace of an open loop
-        choices = versions[team.namespace]
-        work.append(asyncio.create_task(_delay(team, choices[number % len(choices)], number)))
-    return sorted(await asyncio.gather(*work))
+
+    async def create(team: Team, number: int) -> None:
+        choices, sent = versions[team.namespace], time.monotonic()
+        one = await team.consent(choices[number % len(choices)], number)
+        made[team.namespace, one["metadata"]["name"]] = sent
+
+    async with verdicts(await admin_configuration(cluster)) as seen:
+        begun, work = time.monotonic(), []
+        for number, team in zip(range(int(rate * seconds)), itertools.cycle(teams), strict=False):
+            await asyncio.sleep(max(0.0, begun + number / rate - time.monotonic()))  # the pace of an open loop
+            work.append(asyncio.create_task(create(team, number)))
+        await asyncio.gather(*work)
+        await soon("every Approval is judged", lambda: _all_of(made, seen), SEEN_SECONDS)
+    return sorted(seen[key] - sent for key, sent in made.items())
 
 
-async def _delay(team: Team, version: dict[str, object], number: int) -> float:
-    made = await team.consent(version, number)
-    begun, name = time.monotonic(), made["metadata"]["name"]
-    async with asyncio.timeout(SEEN_SECONDS):
-        while True:
-            live = await team.kube.get(APPROVAL.ref, team.namespace, name)
-            if live is not None and live.get("status", {}).get("observedGeneration"):
-                return time.monotonic() - begun
-            await asyncio.sleep(0.1)
+async def _all_of(made: Mapping[tuple[str, str], float], seen: Verdicts) -> bool:
+    return made.keys() <= seen.keys()
 
 
 def _progress(operator: Operator) -> tuple[float, float]:

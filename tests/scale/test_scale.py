@@ -95,7 +95,7 @@ async def one_round(bed: Cluster, teams: list[Team], log: Path) -> tuple[float, 
     with running(bed, log) as operator:
         took = await started(operator, OBJECTS, FILL_SECONDS)
         written = audit.writes()
-        delays = await reconcile_delays(teams, LIMITS["changes_per_second"], CHANGE_SECONDS)
+        delays = await reconcile_delays(bed, teams, LIMITS["changes_per_second"], CHANGE_SECONDS)
         for team in teams:
             await team.forget_consents()
         return took, operator.peak_mib(), len(written), quantile(delays, 0.99)

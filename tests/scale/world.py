@@ -31,14 +31,19 @@ SETTLE_SECONDS = 900.0
 @asynccontextmanager
 async def admin(cluster: Cluster) -> AsyncIterator[HttpKube]:
     """The API server with all rights, as a cluster's administrator."""
-    configuration = Configuration()
-    configuration.retries = None
-    await load_kube_config(config_file=str(cluster.kubeconfig), client_configuration=configuration)
-    kube = HttpKube(configuration)
+    kube = HttpKube(await admin_configuration(cluster))
     try:
         yield kube
     finally:
         await kube.close()
+
+
+async def admin_configuration(cluster: Cluster) -> Configuration:
+    """How an administrator reaches the API server."""
+    configuration = Configuration()
+    configuration.retries = None
+    await load_kube_config(config_file=str(cluster.kubeconfig), client_configuration=configuration)
+    return configuration
 
 
 @dataclass(frozen=True, slots=True)

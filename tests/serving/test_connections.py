@@ -1,12 +1,22 @@
 """What happens on one connection, byte by byte."""
 
+import asyncio
 import json
 import socket
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
-from plumbline_serving.app import MAX_BODY_BYTES
+from plumbline_contract.routes import ServingSettings
+from plumbline_serving.app import MAX_BODY_BYTES, App
+from plumbline_serving.direct import DirectProtocol
+from plumbline_serving.infer import Inference
+from plumbline_serving.metrics import Metrics
 from tests.serving.processes import Caller, Served, rows
 from tests.serving.test_protocol import metrics
 
@@ -127,3 +137,27 @@ def test_a_caller_that_says_no_more_still_gets_its_answer(wire: socket.socket) -
     wire.sendall(infer())
     wire.shutdown(socket.SHUT_WR)
     assert b" 200 OK" in rest(wire)
+
+
+IDLE_SECONDS = 2
+
+
+async def test_only_a_connection_on_which_nothing_is_asked_is_closed() -> None:
+    model = SimpleNamespace(name="fraud", manifest="sha256:0")
+    inference = SimpleNamespace(model=model, answer=lambda headers, body: (b"{}", []))
+    settings = ServingSettings.model_construct(model_name="fraud", variant="fraud-v-idle")
+    app = App(settings, cast(Inference, inference), Metrics("fraud-v-idle", "", ""))
+    config = uvicorn.Config(app, interface="asgi3", log_config=None, timeout_keep_alive=IDLE_SECONDS)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: DirectProtocol(config, ServerState(), {}), "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for _ in range(3):
+            writer.write(infer())
+            assert (await reader.readuntil(b"{}")).startswith(b"HTTP/1.1 200")
+            asked = time.monotonic()
+            # Well within the time for the next request, and beyond it for the first one's answer at the last.
+            await asyncio.sleep(0.4 * IDLE_SECONDS)
+        assert await reader.read() == b""
+        writer.close()
+    assert time.monotonic() - asked > IDLE_SECONDS

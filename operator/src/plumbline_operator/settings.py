@@ -27,7 +27,7 @@ class Settings(BaseModel):
     lease_namespace: str = Field(default="plumbline-system", min_length=1, description="Where the Lease lies.")
     lease_name: str = Field(default="plumbline-operator", min_length=1)
     resync_seconds: float = Field(default=600.0, gt=0, description="How often everything is looked at once more.")
-    workers: int = Field(default=4, ge=1, le=64, description="Reconciles at once.")
+    workers: int = Field(default=8, ge=1, le=64, description="Reconciles at once.")
     health_port: int = Field(default=8080, ge=0, le=65535, description="Port of /healthz, /readyz and /metrics.")
     health_host: str = Field(default="0.0.0.0")
     drain_seconds: float = Field(default=20.0, ge=0, description="How long a shutdown waits for work in progress.")

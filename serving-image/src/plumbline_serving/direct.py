@@ -40,6 +40,8 @@ class DirectProtocol(HttpToolsProtocol):
         self._keep = False  # the connection, after the answer to that one
         self._size = 0  # of the body held, whole or not
         self._patience: asyncio.TimerHandle | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._finished = 0  # answers, of which the timer above remembers how many there were
         self._given: dict[bytes, bytes] = {}
         self._started = 0.0
         self._leaving = False  # the server stops: close after the answer under way
@@ -130,16 +132,27 @@ class DirectProtocol(HttpToolsProtocol):
         """Forget what this caller has sent."""
         self._pieces = None
         self._forget()
+        if self._idle is not None:
+            self._idle.cancel()
         super().connection_lost(exc)
 
     def _finish(self, reply: Reply) -> None:
         self._forget()
         self._write(reply, self._keep and not self._leaving)
-        if not self._deaf:
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        self._finished += 1
+        if self._idle is None and not self._deaf:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Look again after the time that a connection may be idle; a timer for each answer would cost too much."""
+        self._idle = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle, self._finished)
+
+    def _close_if_idle(self, finished: int) -> None:
+        under_way = self._pieces is not None or self._body is not None
+        if under_way or finished != self._finished or not (self.cycle is None or self.cycle.response_complete):
+            self._watch()
+        else:
+            self.timeout_keep_alive_handler()
 
     def _lose_patience(self) -> None:
         if self._pieces is not None:

@@ -91,15 +91,19 @@ def _tensors(records: Sequence[Record], columns: Columns) -> list[Column]:
 def _part(records: Sequence[Record], columns: Columns, tensors: Sequence[Column]) -> pa.Table:
     counts = np.fromiter((record.rows for record in records), dtype=np.int64, count=len(records))
     total = int(counts.sum())
-    which = pa.array(np.repeat(np.arange(len(records)), counts))
     first = np.cumsum(counts) - counts
+    which = pa.array(np.repeat(np.arange(len(records)), counts))
+
+    def per_row(values: pa.Array) -> pa.Array:
+        return values if total == len(records) else values.take(which)
+
     fields: dict[str, pa.Array] = {
-        "prediction_id": pa.array([prediction_id(r.milliseconds, r.request_id) for r in records]).take(which),
-        "request_id": pa.array([r.request_id for r in records]).take(which),
-        "time": pa.array([r.milliseconds for r in records], type=pa.timestamp("ms", tz="UTC")).take(which),
+        "prediction_id": per_row(pa.array([prediction_id(r.milliseconds, r.request_id) for r in records])),
+        "request_id": per_row(pa.array([r.request_id for r in records])),
+        "time": per_row(pa.array([r.milliseconds for r in records], type=pa.timestamp("ms", tz="UTC"))),
         "variant": pa.array([columns.variant]).take(pa.array(np.zeros(total, dtype=np.int64))),
-        "role": pa.array([r.role for r in records]).take(which),
-        "unit": pa.array([r.unit for r in records]).take(which),
+        "role": per_row(pa.array([r.role for r in records])),
+        "unit": per_row(pa.array([r.unit for r in records])),
         "row": pa.array((np.arange(total) - np.repeat(first, counts)).astype(np.int32)),
         "manifest": pa.array([columns.manifest]).take(pa.array(np.zeros(total, dtype=np.int64))),
     }
@@ -111,8 +115,10 @@ def _part(records: Sequence[Record], columns: Columns, tensors: Sequence[Column]
 
 def column(parts: Sequence[Array], counts: IntArray, kind: pa.DataType, *, listed: bool) -> pa.Array:
     """The values of one tensor over some records. Part i has counts[i] rows in its first dimension."""
-    alike = len({part.shape[1:] for part in parts}) == 1
-    flat = np.concatenate(parts if alike else [part.reshape(-1) for part in parts]).reshape(-1)
+    try:
+        flat = np.concatenate(parts).reshape(-1)
+    except ValueError:  # they differ in what follows the first dimension
+        flat = np.concatenate([part.reshape(-1) for part in parts])
     values = pa.array(flat.astype(np.float32) if flat.dtype == np.float16 else flat, type=kind)
     if not listed:
         return values

@@ -58,6 +58,8 @@ async def login() -> Configuration:
     """
     configuration = Configuration()
     configuration.retries = None  # the work queue tries again, with backoff and without hiding it
+    # kopf does not ask the environment for a proxy either; to ask takes a thread and a file for each request.
+    configuration.client_session_kwargs = {"trust_env": False}
     path, account = kubeconfig_path(), service_account()
     try:
         if account is None:

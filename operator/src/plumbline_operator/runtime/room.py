@@ -44,6 +44,7 @@ class Room:
     dependencies: the keys whose change must wake this object, read from its raw form.
     wakes: the keys that this object's own change, creation and deletion must wake, for links that only this end
     names: an Approval names its version, and the version cannot name its approvals.
+    status_tells: whether a change of this object's status alone wakes those and its owner too.
     """
 
     kind: Kind
@@ -51,3 +52,4 @@ class Room:
     plan: Callable[[Any, datetime], Plan]
     dependencies: Callable[[Manifest], tuple[Key, ...]]
     wakes: Callable[[Manifest], tuple[Key, ...]] = _wakes_nobody
+    status_tells: bool = True

@@ -36,6 +36,10 @@ class Workers:
     _draining: bool = False
     _begun: int = 0  # reconciles under way
 
+    def __post_init__(self) -> None:
+        """Have the queue counted whenever somebody asks for it; for each reconcile it would cost more than that."""
+        self.metrics.queue.set_function(self.queue.depth)
+
     async def drain(self, seconds: float) -> None:
         """Begin nothing more; return when nothing that was begun is under way, or after this time.
 
@@ -62,7 +66,6 @@ class Workers:
 
     async def _measured(self, key: Key) -> None:
         """Reconcile one key, and show how it went."""
-        self.metrics.queue.set(self.queue.depth())
         self._begun += 1
         started = time.monotonic()
         try:

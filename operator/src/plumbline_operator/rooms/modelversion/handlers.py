@@ -42,9 +42,9 @@ def dependencies(raw: Manifest) -> tuple[Key, ...]:
 
 
 def wakes(raw: Manifest) -> tuple[Key, ...]:
-    """The model, which counts its versions."""
+    """The model, which counts its versions, whatever their status says."""
     name = raw.get("spec", {}).get("modelRef", {}).get("name")
     return (Key(MODEL.kind, raw["metadata"]["namespace"], name),) if name else ()
 
 
-ROOM = Room(kind=KIND, observe=observe, plan=plan, dependencies=dependencies, wakes=wakes)
+ROOM = Room(kind=KIND, observe=observe, plan=plan, dependencies=dependencies, wakes=wakes, status_tells=False)
