@@ -59,5 +59,13 @@ async def test_metrics_are_served_as_prometheus_reads_them(port: Answer) -> None
     assert 'plumbline_api_calls_total{code="404",resource="jobs",verb="get"} 1.0' in text
 
 
+async def test_only_the_samples_asked_for_are_served(port: Answer) -> None:
+    port.metrics.called("get", "jobs", 404, 0.01)
+    port.metrics.leader.set(1)
+    _, text, _ = await port.get("/metrics?name[]=plumbline_leader&name[]=plumbline_api_calls_total")
+    samples = sorted(line for line in text.splitlines() if not line.startswith("#"))
+    assert samples == ['plumbline_api_calls_total{code="404",resource="jobs",verb="get"} 1.0', "plumbline_leader 1.0"]
+
+
 async def test_a_server_that_was_never_started_stops_quietly() -> None:
     await HealthServer(Metrics(), lambda: "", lambda: "", 0).stop()
