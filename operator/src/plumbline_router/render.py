@@ -7,8 +7,6 @@ The last backend owns the upper end, so raising its weight only takes points fro
     weights 75/25   |0 ······ stable ······ 74|75 ······ canary ······ 99|
 """
 
-from typing import Any
-
 from plumbline_contract.routes import ROLE_HEADER, SHADOW_ROLE, UNIT_HEADER, VARIANT_HEADER, Backend, Routes
 from plumbline_router.bootstrap import ROUTE_NAME, TYPES, Document
 
@@ -19,10 +17,28 @@ CONNECT_SECONDS = 1
 IDLE_SECONDS = 30  # the server keeps idle connections for 75 s: who sends must be the one that closes
 PROBE_SECONDS = 1  # readiness of a pod; a draining pod leaves within this time
 SHADOW_LIMITS = {"max_connections": 32, "max_pending_requests": 32, "max_requests": 64, "max_retries": 0}
-PRIMARY_LIMITS = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
+LIMITS = {
+    "max_connections": 4096,
+    "max_pending_requests": 4096,
+    "max_requests": 4096,
+    "retry_budget": {"budget_percent": {"value": 50.0}, "min_retry_concurrency": 128},
+}
 # Also a request that a dying server may have seen is given to another one: inference changes nothing but the log, and
 # there both carry one request id. Few times, because a request that kills its server would kill the next ones, too.
 RETRY_ON, RETRIES = "connect-failure,refused-stream,reset", 2
+# A pod is put aside when connections to it fail; a model's own errors are for the rollout to judge.
+EJECTION = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 3,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_consecutive_gateway_failure": 0,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+    "interval": "1s",
+    "base_ejection_time": "2s",
+    "max_ejection_time": "10s",
+    "max_ejection_percent": 50,
+}
 # A shadow that breaks its connections, or answers more than is sensible, gets no copies for ten seconds: callers wait
 # while a new connection is made for each, or while such answers are read. Not split, because where failures of
 # connections count apart, each one that is made is a success before it breaks.
@@ -44,6 +60,7 @@ function envoy_on_response(answer)
   answer:headers():replace(":status", size > {SHADOW_ANSWER_BYTES} and "503" or "200")
 end
 """
+PROTOCOL = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 NO_ROUTES = "this router has no routes yet; see the ModelDeployment's conditions"
 NOT_FOUND = "nothing is routed here; the inference protocol lives below /v2"
 
@@ -157,35 +174,42 @@ def _cluster(kind: str, backend: Backend, resolver: str) -> Document:
         "lb_policy": "LEAST_REQUEST",
         "ignore_health_on_host_removal": True,  # a pod that left DNS gets nothing new at once
         # When no pod is healthy, callers' requests try all: one that is draining still answers, and an error from the
-        # real server says more than "no healthy upstream". A copy is dropped instead.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0 if kind == SHADOW else 1}},
+        # real server says more than "no healthy upstream".
+        "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
         "health_checks": [_probe()],
-        "outlier_detection": _ejection() | (SHADOW_EJECTION if kind == SHADOW else {}),
-        "circuit_breakers": {"thresholds": [_limits(kind)]},
-        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _protocol(kind)},
+        "outlier_detection": EJECTION,
+        "circuit_breakers": {"thresholds": [LIMITS]},
+        "typed_extension_protocol_options": {PROTOCOL: _protocol()},
     }
-    if kind == SHADOW:
-        found["per_connection_buffer_limit_bytes"] = SHADOW_BUFFER_BYTES
-    return found
+    return found | _shadowy() if kind == SHADOW else found
 
 
-def _protocol(kind: str) -> Document:
-    found: Document = {
-        "@type": TYPES + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+def _shadowy() -> Document:
+    """What is different for pods that get copies: nothing they do or do not do may cost a caller anything."""
+    judge = {
+        "@type": TYPES + "envoy.extensions.filters.http.lua.v3.Lua",
+        "default_source_code": {"inline_string": SHADOW_ANSWER},
+    }
+    codec = {"@type": TYPES + "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"}
+    filters = [
+        {"name": "envoy.filters.http.lua", "typed_config": judge},
+        {"name": "envoy.filters.http.upstream_codec", "typed_config": codec},
+    ]
+    return {
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},  # a copy for no healthy pod is dropped
+        "outlier_detection": EJECTION | SHADOW_EJECTION,
+        "circuit_breakers": {"thresholds": [SHADOW_LIMITS]},
+        "per_connection_buffer_limit_bytes": SHADOW_BUFFER_BYTES,
+        "typed_extension_protocol_options": {PROTOCOL: _protocol() | {"http_filters": filters}},
+    }
+
+
+def _protocol() -> Document:
+    return {
+        "@type": TYPES + PROTOCOL,
         "explicit_http_config": {"http_protocol_options": {}},
         "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
     }
-    if kind == SHADOW:
-        judge = {
-            "@type": TYPES + "envoy.extensions.filters.http.lua.v3.Lua",
-            "default_source_code": {"inline_string": SHADOW_ANSWER},
-        }
-        codec = {"@type": TYPES + "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"}
-        found["http_filters"] = [
-            {"name": "envoy.filters.http.lua", "typed_config": judge},
-            {"name": "envoy.filters.http.upstream_codec", "typed_config": codec},
-        ]
-    return found
 
 
 def _dns(resolver: str) -> Document:
@@ -217,27 +241,3 @@ def _probe() -> Document:
         "healthy_threshold": 1,
         "http_health_check": {"path": "/v2/health/ready"},
     }
-
-
-def _ejection() -> Document:
-    """Put a pod aside when connections to it fail; a model's own errors are for the rollout to judge."""
-    return {
-        "split_external_local_origin_errors": True,
-        "consecutive_local_origin_failure": 3,
-        "enforcing_consecutive_5xx": 0,
-        "enforcing_consecutive_gateway_failure": 0,
-        "enforcing_success_rate": 0,
-        "enforcing_local_origin_success_rate": 0,
-        "interval": "1s",
-        "base_ejection_time": "2s",
-        "max_ejection_time": "10s",
-        "max_ejection_percent": 50,
-    }
-
-
-def _limits(kind: str) -> Document:
-    if kind == SHADOW:
-        return dict(SHADOW_LIMITS)
-    limits: dict[str, Any] = dict(PRIMARY_LIMITS)
-    limits["retry_budget"] = {"budget_percent": {"value": 50.0}, "min_retry_concurrency": 128}
-    return limits
