@@ -98,6 +98,7 @@ async def one_round(bed: Cluster, teams: list[Team], log: Path) -> tuple[float, 
         delays = await reconcile_delays(bed, teams, LIMITS["changes_per_second"], CHANGE_SECONDS)
         for team in teams:
             await team.forget_consents()
+        await quiet(audit, QUIET_SECONDS, FILL_SECONDS)  # or the next start would finish what this one had begun
         return took, operator.peak_mib(), len(written), quantile(delays, 0.99)
 
 
