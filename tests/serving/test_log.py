@@ -113,6 +113,24 @@ def test_a_full_queue_drops_and_counts_and_never_waits(bench: Bench) -> None:
     until(lambda: bench.metrics.log_written == 101, "the log goes on", 5)
 
 
+def test_what_came_during_a_write_waits_for_company() -> None:
+    bench = Bench(queue_rows=100, flush_seconds=1000)
+    bench.log.start()
+    bench.sink.open.clear()
+    for number in range(60):
+        bench.log.append(record(number))
+    until(lambda: bench.sink.calls == 1, "more than half a queue is being written", 5)
+    bench.log.append(record(60))
+    bench.sink.open.set()
+    until(lambda: bench.metrics.log_written >= 51, "it is written", 5)
+    for number in range(61, 121):
+        bench.log.append(record(number))
+    until(lambda: bench.metrics.log_segments == 2, "half a queue is written again", 5)
+    bench.log.close(5)
+    sizes = [pq.read_metadata(pa.BufferReader(data)).num_rows for _, data in sorted(bench.sink.objects.items())]
+    assert all(size > 50 for size in sizes[:2]), sizes
+
+
 def test_storage_that_fails_for_a_moment_loses_nothing(bench: Bench) -> None:
     bench.sink.failing = 3
     bench.log.append(record(1, rows=4))

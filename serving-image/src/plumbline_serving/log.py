@@ -65,7 +65,8 @@ class PredictionLog:
         self._tally = tally or Tally(bytearray(SIZE))
         self._records: deque[Record] = deque()
         self._size = 0  # bytes queued in all; the event loop's alone, as metrics.log_queued
-        self._taken = self._taken_size = 0  # rows and bytes that have left the queue; the thread's alone
+        self._taken = self._taken_size = 0  # rows and bytes that are settled; the thread's alone, as
+        self._begun = 0  # rows that are being written, or were
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._deadline = float("inf")
@@ -87,7 +88,8 @@ class PredictionLog:
         metrics.log_queued += record.rows
         self._size += record.size
         self._tally.queued(metrics.log_queued)
-        if waiting * 2 > self._limit and not self._wake.is_set():
+        # What is being written just now is no reason to write again right after it.
+        if (metrics.log_queued - self._begun) * 2 > self._limit and not self._wake.is_set():
             self._wake.set()
 
     def hurry(self) -> None:
@@ -137,6 +139,7 @@ class PredictionLog:
             batch.append(record)
             rows += record.rows
             size += record.size
+        self._begun += rows
         return batch
 
     def _write(self, hour: int, records: list[Record]) -> bool:
