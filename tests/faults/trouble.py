@@ -184,10 +184,16 @@ async def _restarts(one: Lane, place: Ground, case: Case) -> None:
     assert isinstance(place.cluster, EmbeddedCluster)
     plane, dice = place.cluster.control_plane, random.Random(case.seed)
     await _begun(one)
+
+    async def missed() -> bool:
+        return any(entry.fault.startswith("away") for entry in one.proxy.journal.entries)
+
     for number in range(1, case.times + 1):
         parts = ["apiserver", "etcd"] if number % ETCD_EVERY == 1 else ["apiserver"]
         for part in parts:
             await asyncio.to_thread(plane.stop_part, part, grace_seconds=dice.choice([0.1, 3.0]))
+        if number == 1:  # a quick restart may fall between two calls
+            await soon("a call while the API server is away", missed, 5 * PATH_SECONDS)
         for part in reversed(parts):
             await asyncio.to_thread(plane.start_part, part)
         await asyncio.to_thread(plane.wait_for, "apiserver")
