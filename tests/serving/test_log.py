@@ -248,6 +248,12 @@ def test_outputs_whose_width_changes_between_requests_stay_lists_of_their_own_le
     ]
 
 
+def test_a_request_without_rows_leaves_none_and_does_not_shift_those_of_others() -> None:
+    table = table_of([record(1, rows=0), record(2, rows=2)], COLUMNS)
+    assert [(row["request_id"], row["in.X"][0]) for row in table.to_pylist()] == [("r2", 2.0), ("r2", 2.0)]
+    assert [name.rpartition("-")[2] for name in table.column("prediction_id").to_pylist()] == ["r2", "r2"]
+
+
 def test_a_table_made_in_parts_is_one_of_all_rows_in_their_order_and_lets_the_records_go() -> None:
     records = [record(number) for number in range(2 * PART_RECORDS + 1)]
     wide = np.array([[1.0, 2.0]], dtype=np.float32)

@@ -71,10 +71,10 @@ def _part(records: Sequence[Record], columns: Columns) -> pa.Table:
     counts = np.array(rows)
     total = int(counts.sum())
     first = np.cumsum(counts) - counts
-    which = pa.array(np.repeat(np.arange(len(records)), counts))
+    which = None if (counts == 1).all() else pa.array(np.repeat(np.arange(len(records)), counts))
 
     def per_row(values: pa.Array) -> pa.Array:
-        return values if total == len(records) else values.take(which)
+        return values if which is None else values.take(which)
 
     predictions = [prediction_id(moment, name) for moment, name in zip(times, ids, strict=True)]
     fields: dict[str, pa.Array] = {
@@ -105,7 +105,7 @@ def column(parts: Sequence[Array], counts: IntArray, kind: pa.DataType) -> pa.Ar
         flat = np.concatenate([part.reshape(-1) for part in parts])
     values = pa.array(flat.astype(np.float32) if flat.dtype == np.float16 else flat, type=kind)
     sizes = np.fromiter(map(SIZE_OF, parts), dtype=np.int64, count=len(parts))
-    return values if np.array_equal(sizes, counts) else _lists(values, np.repeat(sizes // counts, counts))
+    return values if np.array_equal(sizes, counts) else _lists(values, np.repeat(sizes // np.maximum(counts, 1), counts))
 
 
 def _lists(values: pa.Array, widths: IntArray) -> pa.Array:
