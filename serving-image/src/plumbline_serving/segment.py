@@ -105,7 +105,9 @@ def column(parts: Sequence[Array], counts: IntArray, kind: pa.DataType) -> pa.Ar
         flat = np.concatenate([part.reshape(-1) for part in parts])
     values = pa.array(flat.astype(np.float32) if flat.dtype == np.float16 else flat, type=kind)
     sizes = np.fromiter(map(SIZE_OF, parts), dtype=np.int64, count=len(parts))
-    return values if np.array_equal(sizes, counts) else _lists(values, np.repeat(sizes // np.maximum(counts, 1), counts))
+    if np.array_equal(sizes, counts):
+        return values
+    return _lists(values, np.repeat(sizes // np.maximum(counts, 1), counts))
 
 
 def _lists(values: pa.Array, widths: IntArray) -> pa.Array:
