@@ -8,7 +8,6 @@ that copies to it; one on a machine of its own can do nothing else to callers.
 from __future__ import annotations
 
 import json
-import math
 import time
 import urllib.request
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from plumbline_contract.routes import MEASURE_PORT, Backend, Measured, Routes
 from plumbline_operator.build.router import Router, router_children, router_labels, routes_map
@@ -105,8 +103,8 @@ class Side:
     probe: Probe
     load: Load
 
-    def p99(self, since: float, seconds: float) -> float:
-        """Of the seconds that the requests took which were due in this window, once all are answered."""
+    def window(self, since: float, seconds: float) -> list[float]:
+        """The seconds that the requests took which were due in this window, once all are answered."""
         end = since + seconds
 
         def complete() -> bool:
@@ -114,36 +112,35 @@ class Side:
             return len(self.load.shots()) > len(before) == max(before) + 1
 
         until(complete, "all requests of the window are answered", 30)
-        return float(np.quantile([shot.seconds for shot in self.load.shots() if since <= shot.due < end], PART))
+        return [shot.seconds for shot in self.load.shots() if since <= shot.due < end]
 
 
 @dataclass(slots=True)
 class Compared:
-    """The p99 of answers with a shadow and of those beside them without, in seconds, for each window of both.
+    """The seconds of answers with a shadow and of those beside them without, a list for each window of both."""
 
-    Windows are compared in pairs: over all answers together, the p99 would be that of the few windows in which the
-    machine was busy with something else.
-    """
-
-    shadowed: list[float] = field(default_factory=list)
-    alone: list[float] = field(default_factory=list)
+    shadowed: list[list[float]] = field(default_factory=list)
+    alone: list[list[float]] = field(default_factory=list)
     copies: int = 0
 
     @property
     def ratio(self) -> float:
-        """The geometric mean, over the windows, of the p99 with the shadow by that without."""
-        return math.exp(float(np.mean(self._logarithms())))
+        """The p99 of all answers with the shadow, by that of all without."""
+        return self._ratio(range(len(self.alone)))
 
     def told(self) -> str:
         """The ratio, the interval in which it is by 95 % (windows drawn again and again), and of what."""
-        found = self._logarithms()
-        draws = np.random.default_rng(SEED).integers(0, len(found), (RESAMPLES, len(found)))
-        low, high = np.exp(np.quantile(found[draws].mean(axis=1), [0.025, 0.975]))
-        alone = 1e3 * float(np.median(self.alone))
-        return f"x{self.ratio:.3f} ({low:.2f} to {high:.2f}, {len(found)} windows) of {alone:.1f} ms"
+        draws = np.random.default_rng(SEED).integers(0, len(self.alone), (RESAMPLES, len(self.alone)))
+        low, high = np.quantile([self._ratio(draw) for draw in draws], [0.025, 0.975])
+        alone = 1e3 * _p99(self.alone, range(len(self.alone)))
+        return f"x{self.ratio:.3f} ({low:.2f} to {high:.2f}, {len(self.alone)} windows) of {alone:.1f} ms"
 
-    def _logarithms(self) -> NDArray[np.float64]:
-        return np.log(np.array(self.shadowed) / np.array(self.alone))
+    def _ratio(self, windows: Iterable[int]) -> float:
+        return _p99(self.shadowed, windows) / _p99(self.alone, windows)
+
+
+def _p99(seconds: list[list[float]], windows: Iterable[int]) -> float:
+    return float(np.quantile(np.concatenate([seconds[number] for number in windows]), PART))
 
 
 def compare(sides: Sequence[Side], way: str | None, count: int, seconds: float) -> Compared:
@@ -156,8 +153,8 @@ def compare(sides: Sequence[Side], way: str | None, count: int, seconds: float) 
         time.sleep(SETTLE_SECONDS)  # the window begins when the change is over
         since = time.monotonic()
         time.sleep(seconds)  # the window itself
-        found.shadowed.append(shadowed.p99(since, seconds))
-        found.alone.append(alone.p99(since, seconds))
+        found.shadowed.append(shadowed.window(since, seconds))
+        found.alone.append(alone.window(since, seconds))
     found.copies = _copies(sides) - before
     return found
 
