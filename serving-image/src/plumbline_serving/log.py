@@ -15,7 +15,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Protocol
 
 from plumbline_serving.errors import StorageTrouble, Unencodable
@@ -34,7 +33,6 @@ BACKOFF_LIMIT = 15.0
 CLOSE_SECONDS = 30.0  # what is left of the pod's 60 s grace after draining (8 s) and finishing answers (10 s)
 CLOSING_PAUSE = 0.5  # between attempts while closing
 MARGIN = 2.0  # a segment may take so many times what the slowest of late has taken
-ROWS_OF, SIZE_OF = attrgetter("rows"), attrgetter("size")
 DECAY = 0.9  # of the slowest, with each flush
 
 
@@ -131,8 +129,8 @@ class PredictionLog:
 
     def _flush_some(self) -> bool:
         """Write the records of one batch; False when there are none, or the log must end before storage took them."""
-        batch = self._take()
-        return bool(batch) and all(self._write(hour, records) for hour, records in by_hour(batch).items())
+        hours = by_hour(self._take())
+        return bool(hours) and all(self._write(hour, records) for hour, records in hours.items())
 
     def _take(self) -> list[Record]:
         batch: list[Record] = []
@@ -149,7 +147,7 @@ class PredictionLog:
         """Whether these records are settled: stored, or counted because no file can hold them."""
         from plumbline_serving.segment import encode  # not at the start: Arrow is a third of it
 
-        rows, size = sum(map(ROWS_OF, records)), sum(map(SIZE_OF, records))
+        rows, size = sum(record.rows for record in records), sum(record.size for record in records)
         sequence = self._sequence
         self._sequence += 1
         try:

@@ -1,13 +1,12 @@
 """What the prediction log keeps of one request, before it becomes a row of a file."""
 
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from plumbline_serving.redaction import Side
 from plumbline_serving.tensors import Array
 
 MILLISECONDS_PER_HOUR = 3_600_000
-TIME_OF = attrgetter("milliseconds")
 
 
 class Record(NamedTuple):
@@ -32,12 +31,8 @@ class Columns(NamedTuple):
     outputs: Side
 
 
-def by_hour(records: list[Record]) -> dict[int, list[Record]]:
-    """Records by the hour of their prediction, as hours since the epoch. The list itself when one hour has them all."""
-    times = list(map(TIME_OF, records))
-    first, last = min(times) // MILLISECONDS_PER_HOUR, max(times) // MILLISECONDS_PER_HOUR
-    if first == last:
-        return {first: records}
+def by_hour(records: Sequence[Record]) -> dict[int, list[Record]]:
+    """Records by the hour of their prediction, as hours since the epoch."""
     hours: dict[int, list[Record]] = {}
     for record in records:
         hours.setdefault(record.milliseconds // MILLISECONDS_PER_HOUR, []).append(record)
