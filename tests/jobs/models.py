@@ -12,8 +12,10 @@ from onnx import TensorProto, helper
 
 from plumbline_contract.layout import join, prediction_hour
 from plumbline_contract.manifest import FileEntry, ModelManifest, RunRecord
+from plumbline_contract.prediction import prediction_id
 from plumbline_modelgate import check
-from plumbline_serving.record import Columns, Record, by_hour
+from plumbline_serving.pending import pending
+from plumbline_serving.record import Columns, Record
 from plumbline_serving.redaction import Side
 from plumbline_serving.segment import parquet, table_of
 from plumbline_serving.tensors import TensorSpec
@@ -117,25 +119,26 @@ class Log:
             np.array(values[spec.name], dtype=np.object_ if spec.name in hashed else spec.dtype) for spec in self.inputs
         ]
         told = np.array(answers, dtype=self.output.dtype).reshape(len(moments), -1)
+        times = [round(moment.timestamp() * 1000) for moment in moments]
         records = [
             Record(
-                round(moment.timestamp() * 1000),
-                names[row],
+                milliseconds,
+                prediction_id(milliseconds, names[row]),
                 role,
                 "",
                 1,
                 tuple(column[row : row + 1].reshape(1, 1) for column in fed),
                 (told[row : row + 1],),
             )
-            for row, moment in enumerate(moments)
+            for row, milliseconds in enumerate(times)
         ]
         self.put(records, frozenset(hashed))
 
     def put(self, records: Sequence[Record], hashed: frozenset[str] = frozenset()) -> None:
         """Any records, one segment for each of their hours."""
         columns = Columns(self.variant, DIGEST, Side(self.inputs, hashed), Side((self.output,), frozenset()))
-        for hour, some in by_hour(records).items():
-            self.lake.write(self.key(hour), parquet(table_of(some, columns)))
+        for segment in pending(records, columns):
+            self.lake.write(self.key(segment.hour), parquet(table_of(segment, columns)))
 
     def key(self, hour: int) -> str:
         """The key of the next segment; `hour` in hours since the epoch."""

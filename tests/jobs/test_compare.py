@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plumbline_contract.prediction import prediction_id
 from plumbline_contract.report import Outcome
 from plumbline_contract.runspec import Compare, Owner
 from plumbline_jobs import compare
@@ -83,7 +84,9 @@ def test_only_a_primary_pairs_with_a_shadow(lake: Lake) -> None:
 def test_the_rows_of_one_request_pair_by_their_place(lake: Lake) -> None:
     for variant, role, answers in (("v-a", "primary", [0.1, 0.5, 0.9]), ("v-b", "shadow", [0.1, 0.9, 0.5])):
         told = np.array(answers, dtype=np.float32).reshape(3, 1)
-        record = Record(round(SINCE.timestamp() * 1000), "r", role, "", 3, (np.zeros((3, 1), np.float32),), (told,))
+        moment = round(SINCE.timestamp() * 1000)
+        zeros = np.zeros((3, 1), np.float32)
+        record = Record(moment, prediction_id(moment, "r"), role, "", 3, (zeros,), (told,))
         Log(lake, variant, INPUTS).put([record])
     assert asked(lake).report.numbers == pytest.approx({"pairs": 3, "agreement": 1 / 3, "meanDifference": 0}, abs=1e-6)
 

@@ -14,14 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from plumbline_contract.layout import hash_key
-from plumbline_contract.prediction import FIXED_COLUMNS, parse_prediction_id
+from plumbline_contract.prediction import FIXED_COLUMNS, parse_prediction_id, prediction_id
 from plumbline_serving.errors import StorageTrouble
 from plumbline_serving.log import Pace, PredictionLog
 from plumbline_serving.metrics import Metrics
+from plumbline_serving.pending import pending
 from plumbline_serving.place import Place
 from plumbline_serving.record import Columns, Record
 from plumbline_serving.redaction import Side
-from plumbline_serving.segment import PART_RECORDS, table_of
+from plumbline_serving.segment import table_of
 from plumbline_serving.tensors import TensorSpec
 from tests.serving import models
 from tests.serving.bucket import NAME, PREFIX, Bucket
@@ -62,7 +63,12 @@ class Sink:
 def record(number: int, rows: int = 1, milliseconds: int = 1_700_000_000_000) -> Record:
     inputs = (np.full((rows, 3), number, dtype=np.float32),)
     outputs = (np.full((rows, 1), number / 10, dtype=np.float32),)
-    return Record(milliseconds, f"r{number}", "primary", "", rows, inputs, outputs)
+    return Record(milliseconds, prediction_id(milliseconds, f"r{number}"), "primary", "", rows, inputs, outputs)
+
+
+def made(*records: Record) -> pa.Table:
+    (segment,) = pending(records, COLUMNS)
+    return table_of(segment, COLUMNS)
 
 
 class Bench:
@@ -223,7 +229,7 @@ def test_records_lie_in_the_hour_of_their_prediction() -> None:
 
 
 def test_rows_are_numbered_inside_their_request_and_wide_inputs_are_lists() -> None:
-    table = table_of([record(1, rows=2), record(2, rows=3)], COLUMNS)
+    table = made(record(1, rows=2), record(2, rows=3))
     found = [(row["request_id"], row["row"], row["in.X"], row["out.probability"]) for row in table.to_pylist()]
     assert [(name, number) for name, number, _, _ in found] == [("r1", 0), ("r1", 1), ("r2", 0), ("r2", 1), ("r2", 2)]
     assert found[4][2] == [2.0, 2.0, 2.0]
@@ -231,7 +237,7 @@ def test_rows_are_numbered_inside_their_request_and_wide_inputs_are_lists() -> N
 
 
 def test_the_fixed_columns_are_the_contracts() -> None:
-    table = table_of([record(1)], COLUMNS)
+    table = made(record(1))
     found = {field.name: str(field.type) for field in table.schema}
     renamed = {name: kind.replace("[ms, UTC]", "[ms, tz=UTC]") for name, kind in FIXED_COLUMNS.items()}
     assert {name: found[name] for name in FIXED_COLUMNS} == renamed
@@ -240,7 +246,7 @@ def test_the_fixed_columns_are_the_contracts() -> None:
 
 def test_outputs_whose_width_changes_between_requests_stay_lists_of_their_own_length() -> None:
     wide = record(1)._replace(outputs=(np.array([[1.0, 2.0]], dtype=np.float32),))
-    table = table_of([wide, record(2, rows=2)], COLUMNS)
+    table = made(wide, record(2, rows=2))
     assert [row["out.probability"] for row in table.to_pylist()] == [
         [1.0, 2.0],
         [pytest.approx(0.2)],
@@ -249,20 +255,22 @@ def test_outputs_whose_width_changes_between_requests_stay_lists_of_their_own_le
 
 
 def test_a_request_without_rows_leaves_none_and_does_not_shift_those_of_others() -> None:
-    table = table_of([record(1, rows=0), record(2, rows=2)], COLUMNS)
+    table = made(record(1, rows=0), record(2, rows=2))
     assert [(row["request_id"], row["in.X"][0]) for row in table.to_pylist()] == [("r2", 2.0), ("r2", 2.0)]
     assert [name.rpartition("-")[2] for name in table.column("prediction_id").to_pylist()] == ["r2", "r2"]
 
 
-def test_a_table_made_in_parts_is_one_of_all_rows_in_their_order_and_lets_the_records_go() -> None:
-    records = [record(number) for number in range(2 * PART_RECORDS + 1)]
-    wide = np.array([[1.0, 2.0]], dtype=np.float32)
-    records[-1] = records[-1]._replace(outputs=(wide,))
-    table = table_of(records, COLUMNS)
-    assert records == []
-    assert table.column("request_id").to_pylist() == [f"r{number}" for number in range(2 * PART_RECORDS + 1)]
-    found = table.column("out.probability").to_pylist()
-    assert [len(values) for values in found] == [1] * (2 * PART_RECORDS) + [2]
+def test_every_record_is_written_once_while_the_log_takes_others() -> None:
+    bench = Bench(queue_rows=10**6, flush_seconds=0.002)
+    bench.log.start()
+    count = 20_000
+    for number in range(count):
+        bench.log.append(record(number))
+    assert bench.log.close(20) == 0
+    assert bench.metrics.log_segments > 1
+    found = {row["request_id"]: row["in.X"][0] for row in bench.sink.rows()}
+    assert bench.metrics.log_written == len(found) == count
+    assert all(name == f"r{value:.0f}" for name, value in found.items())
 
 
 def test_a_servers_answers_are_in_the_bucket_after_it_stopped(bucket: Bucket, tmp_path: Path) -> None:

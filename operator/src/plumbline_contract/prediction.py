@@ -23,6 +23,7 @@ FIXED_COLUMNS = {
 
 INPUT_PREFIX = "in."
 OUTPUT_PREFIX = "out."
+REQUEST_AT = 13  # where in a prediction id the request id begins: after 12 hex digits and a hyphen
 
 
 def prediction_id(milliseconds: int, request_id: str) -> str:

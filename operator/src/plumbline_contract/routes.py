@@ -69,7 +69,7 @@ class ServingSettings(Document):
     path_style: bool = True
     redact: dict[str, str] = Field(default_factory=dict, description="input name → Drop or Hash, from the data's PII")
     log_flush_seconds: float = Field(default=5.0, gt=0)
-    log_queue_rows: int = Field(default=20_000, gt=0)
+    log_queue_rows: int = Field(default=100_000, gt=0)
 
 
 SERVING_VARIABLE = "PLUMBLINE_SERVING"

@@ -22,7 +22,7 @@ from plumbline_serving.errors import BadRequest
 from plumbline_serving.log import PredictionLog
 from plumbline_serving.metrics import Metrics
 from plumbline_serving.model import REFUSALS, RUNTIME_ERRORS, Model
-from plumbline_serving.record import Record
+from plumbline_serving.record import PRIMARY_ROLE, Record
 from plumbline_serving.redaction import Redaction
 from plumbline_serving.tensors import Array, TensorSpec, check_fields
 
@@ -57,13 +57,10 @@ class Inference:
         feed, rows = self.model.signature.decode(document.get("inputs"))
         answers = self._run(feed)
         milliseconds = time.time_ns() // 1_000_000
-        request_id = request_id_of(headers)
+        named = prediction_id(milliseconds, request_id_of(headers))
         data = self._encoded(document.get("id"), answers, wanted)
-        self._record(headers, milliseconds, request_id, rows, feed, answers, len(body) + len(data))
-        return data, [
-            (_PREDICTION, prediction_id(milliseconds, request_id).encode()),
-            self._variant_header,
-        ]
+        self._record(headers, milliseconds, named, rows, feed, answers, len(body) + len(data))
+        return data, [(_PREDICTION, named.encode()), self._variant_header]
 
     def _wanted(self, outputs: Any) -> list[int] | None:
         """Places of the outputs the caller asks for, None for all."""
@@ -104,7 +101,7 @@ class Inference:
         self,
         headers: dict[bytes, bytes],
         milliseconds: int,
-        request_id: str,
+        named: str,
         rows: int,
         feed: dict[str, Array],
         answers: list[Array],
@@ -120,8 +117,8 @@ class Inference:
         self._log.append(
             Record(
                 milliseconds,
-                request_id,
-                SHADOW_ROLE if headers.get(_ROLE) == _SHADOW else "primary",
+                named,
+                SHADOW_ROLE if headers.get(_ROLE) == _SHADOW else PRIMARY_ROLE,
                 self._redaction.hash(unit.decode("latin-1")) if unit else "",
                 rows,
                 self._redaction.asked(feed),

@@ -2,8 +2,8 @@
 
 ```
 event loop            bounded queue          thread "prediction-log"
-append(record) ─────▶ [ · · · · · · ] ─────▶ often enough that nothing waits longer than flush_seconds:
-  full: count, drop                          table → Parquet → put, tried until the bucket takes it
+append(record) ─────▶ [ ▤ ▤ ▤ ▤ ▤ ▤ ] ─────▶ often enough that nothing waits longer than flush_seconds:
+  full: count, drop     pending segments       table → Parquet → put, tried until the bucket takes it
 ```
 Nothing here waits on the event loop's side. A bucket that is away fills the queue; what does not fit is counted. A
 killed process loses what it answered within the last flush_seconds at most, as long as the bucket takes a segment in
@@ -19,8 +19,9 @@ from typing import Protocol
 
 from plumbline_serving.errors import StorageTrouble, Unencodable
 from plumbline_serving.metrics import Metrics
+from plumbline_serving.pending import Pending
 from plumbline_serving.place import Place
-from plumbline_serving.record import Columns, Record, by_hour
+from plumbline_serving.record import MILLISECONDS_PER_HOUR, Columns, Record
 from plumbline_serving.tally import SIZE, Tally
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ class PredictionLog:
         self._limit, self._backoff_seconds, self._clock = queue_rows, backoff_seconds, clock
         self._pace = Pace(flush_seconds)
         self._tally = tally or Tally(bytearray(SIZE))
-        self._records: deque[Record] = deque()
+        self._pending: deque[Pending] = deque()  # the last one grows
+        self._growing = threading.Lock()  # held while it does, and when the thread takes one: a microsecond
         self._size = 0  # bytes queued in all; the event loop's alone, as metrics.log_queued
         self._taken = self._taken_size = 0  # rows and bytes that are settled; the thread's alone, as
         self._begun = 0  # rows that are being written, or were
@@ -84,7 +86,7 @@ class PredictionLog:
         if waiting > self._limit or self._size - self._taken_size > QUEUE_BYTES:
             metrics.log_dropped["queue_full"] += record.rows
             return
-        self._records.append(record)
+        self._add(record)
         metrics.log_queued += record.rows
         self._size += record.size
         self._tally.queued(metrics.log_queued)
@@ -109,49 +111,54 @@ class PredictionLog:
             self._metrics.log_dropped["storage"] += remaining
         return remaining
 
+    def _add(self, record: Record) -> None:
+        hour = record.milliseconds // MILLISECONDS_PER_HOUR
+        with self._growing:
+            last = self._pending[-1] if self._pending else None
+            if last is None or last.hour != hour or last.rows >= SEGMENT_ROWS or last.size >= SEGMENT_BYTES:
+                last = Pending(hour, self._columns)
+                self._pending.append(last)
+            last.add(record)
+
+    def _take(self) -> Pending:
+        """What waits longest; nothing is added to it any more. Raises IndexError when nothing waits."""
+        with self._growing:
+            taken = self._pending.popleft()
+        self._begun += taken.rows
+        return taken
+
     def _work(self) -> None:
         while not self._closing.is_set():
             self._wake.wait(self._pace.pause)
             self._wake.clear()
-            self._flush()
+            if not self._flush():
+                return
         self._flush()
 
-    def _flush(self) -> None:
-        """Write what was queued when it began; what comes meanwhile waits for the next time, in fewer segments."""
+    def _flush(self) -> bool:
+        """Write what was queued when it began; what comes meanwhile waits for the next time, in fewer segments.
+
+        False when the log must end before storage took all.
+        """
         began, moment = self._clock(), time.time()
         queued = self._metrics.log_queued
         something = self._taken < queued
-        while self._taken < queued and self._flush_some():
-            pass
-        if self._taken >= queued:
-            self._metrics.log_complete_until = moment
-            self._pace.took(self._clock() - began if something else 0.0)
+        while self._taken < queued:
+            if not self._write(self._take()):
+                return False
+        self._metrics.log_complete_until = moment
+        self._pace.took(self._clock() - began if something else 0.0)
+        return True
 
-    def _flush_some(self) -> bool:
-        """Write the records of one batch; False when there are none, or the log must end before storage took them."""
-        hours = by_hour(self._take())
-        return bool(hours) and all(self._write(hour, records) for hour, records in hours.items())
-
-    def _take(self) -> list[Record]:
-        batch: list[Record] = []
-        rows = size = 0
-        while self._records and rows < SEGMENT_ROWS and size < SEGMENT_BYTES:
-            record = self._records.popleft()
-            batch.append(record)
-            rows += record.rows
-            size += record.size
-        self._begun += rows
-        return batch
-
-    def _write(self, hour: int, records: list[Record]) -> bool:
+    def _write(self, pending: Pending) -> bool:
         """Whether these records are settled: stored, or counted because no file can hold them."""
         from plumbline_serving.segment import encode  # not at the start: Arrow is a third of it
 
-        rows, size = sum(record.rows for record in records), sum(record.size for record in records)
+        hour, rows, size = pending.hour, pending.rows, pending.size
         sequence = self._sequence
         self._sequence += 1
         try:
-            data = encode(records, self._columns)
+            data = encode(pending, self._columns)
         except Unencodable as exc:
             # One such batch must not end the thread, and with it the log.
             logger.error("prediction log: cannot encode %d rows: %s; they are counted as dropped", rows, exc)

@@ -1,19 +1,21 @@
 """What the prediction log keeps of one request, before it becomes a row of a file."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
+from plumbline_contract.routes import SHADOW_ROLE
 from plumbline_serving.redaction import Side
 from plumbline_serving.tensors import Array
 
 MILLISECONDS_PER_HOUR = 3_600_000
+PRIMARY_ROLE = "primary"
+ROLES = (PRIMARY_ROLE, SHADOW_ROLE)
 
 
 class Record(NamedTuple):
-    """One answered request: what was asked (already redacted) and what was said."""
+    """One answered request: what was asked (already redacted) and what was said. `role` is one of ROLES."""
 
     milliseconds: int
-    request_id: str
+    prediction_id: str
     role: str
     unit: str
     rows: int
@@ -29,11 +31,3 @@ class Columns(NamedTuple):
     manifest: str
     inputs: Side
     outputs: Side
-
-
-def by_hour(records: Sequence[Record]) -> dict[int, list[Record]]:
-    """Records by the hour of their prediction, as hours since the epoch."""
-    hours: dict[int, list[Record]] = {}
-    for record in records:
-        hours.setdefault(record.milliseconds // MILLISECONDS_PER_HOUR, []).append(record)
-    return hours
