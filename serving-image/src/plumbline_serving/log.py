@@ -22,6 +22,7 @@ from plumbline_serving.metrics import Metrics
 from plumbline_serving.pending import Pending
 from plumbline_serving.place import Place
 from plumbline_serving.record import MILLISECONDS_PER_HOUR, Columns, Record
+from plumbline_serving.segment import encode
 from plumbline_serving.tally import SIZE, Tally
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Begin to write. A process's first file takes fifty times as long as others, so one is made for nobody."""
+        encode(Pending(0, self._columns), self._columns)
         self._thread.start()
 
     def append(self, record: Record) -> None:
@@ -152,8 +154,6 @@ class PredictionLog:
 
     def _write(self, pending: Pending) -> bool:
         """Whether these records are settled: stored, or counted because no file can hold them."""
-        from plumbline_serving.segment import encode  # not at the start: Arrow is a third of it
-
         hour, rows, size = pending.hour, pending.rows, pending.size
         sequence = self._sequence
         self._sequence += 1
