@@ -14,12 +14,12 @@ from plumbline_contract.layout import join, prediction_hour
 from plumbline_contract.manifest import FileEntry, ModelManifest, RunRecord
 from plumbline_contract.prediction import prediction_id
 from plumbline_modelgate import check
-from plumbline_serving.pending import pending
 from plumbline_serving.record import Columns, Record
 from plumbline_serving.redaction import Side
 from plumbline_serving.segment import parquet, table_of
 from plumbline_serving.tensors import TensorSpec
 from tests.jobs.lake import PREFIX, Lake
+from tests.serving.records import pending
 
 DIGEST = "sha256:" + "0" * 64
 FLOAT, INT64, STRING = TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING

@@ -18,7 +18,6 @@ from plumbline_contract.prediction import FIXED_COLUMNS, parse_prediction_id, pr
 from plumbline_serving.errors import StorageTrouble
 from plumbline_serving.log import Pace, PredictionLog
 from plumbline_serving.metrics import Metrics
-from plumbline_serving.pending import pending
 from plumbline_serving.place import Place
 from plumbline_serving.record import Columns, Record
 from plumbline_serving.redaction import Side
@@ -27,6 +26,7 @@ from plumbline_serving.tensors import TensorSpec
 from tests.serving import models
 from tests.serving.bucket import NAME, PREFIX, Bucket
 from tests.serving.processes import rows, serving, until
+from tests.serving.records import pending
 from tests.serving.test_protocol import every_input
 
 X = TensorSpec("X", "FP32", (-1, 3))

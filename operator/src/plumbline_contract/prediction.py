@@ -23,12 +23,14 @@ FIXED_COLUMNS = {
 
 INPUT_PREFIX = "in."
 OUTPUT_PREFIX = "out."
-REQUEST_AT = 13  # where in a prediction id the request id begins: after 12 hex digits and a hyphen
 
 
 def prediction_id(milliseconds: int, request_id: str) -> str:
     """The id of a prediction made at this time for this request."""
     return f"{milliseconds:012x}-{request_id}"
+
+
+REQUEST_AT = len(prediction_id(0, ""))  # where in a prediction id the request id begins
 
 
 def parse_prediction_id(text: str) -> tuple[datetime, str]:

@@ -6,11 +6,12 @@ them, and for each piece of that work callers wait: on a single core the kernel 
 """
 
 from array import array
-from collections.abc import Iterable
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from plumbline_serving.record import MILLISECONDS_PER_HOUR, ROLES, Columns, Record
+from plumbline_serving.record import ROLES, Columns, Record
 from plumbline_serving.redaction import Side
 from plumbline_serving.tensors import Array
 
@@ -18,16 +19,21 @@ from plumbline_serving.tensors import Array
 class Texts:
     """Texts, one after the other, in UTF-8."""
 
-    __slots__ = ("data", "lengths")
+    __slots__ = ("_data", "_lengths")
 
     def __init__(self) -> None:
-        self.data, self.lengths = bytearray(), array("q")
+        self._data, self._lengths = bytearray(), array("q")
 
     def add(self, text: str) -> None:
-        """One more. Raises UnicodeEncodeError for half of a surrogate pair."""
-        encoded = text.encode()
-        self.data += encoded
-        self.lengths.append(len(encoded))
+        """One more. Half of a surrogate pair is taken here, and refused by whoever validates the array."""
+        encoded = text.encode(errors="surrogatepass")
+        self._data += encoded
+        self._lengths.append(len(encoded))
+
+    def array(self) -> pa.StringArray:
+        """All, of the same memory. Nothing can be added any more."""
+        places = offsets(np.array(self._lengths)).buffers()[1]
+        return pa.StringArray.from_buffers(len(self._lengths), places, pa.py_buffer(self._data))
 
 
 class Numbers:
@@ -43,31 +49,39 @@ class Numbers:
         self._data += values.tobytes()
         self.sizes.append(values.size)
 
-    def flat(self) -> Array:
-        """All, in a row, half precision as single. Nothing can be added any more."""
+    def array(self) -> pa.Array:
+        """All, in a row; half precision as single, because readers of half-precision Parquet are rare."""
         flat = np.frombuffer(self._data, dtype=self._dtype)
-        return flat.astype(np.float32) if self._dtype == np.float16 else flat
+        return pa.array(flat.astype(np.float32) if self._dtype == np.float16 else flat)
 
 
-class Objects:
+class Strings:
     """The values of a tensor of texts, or of hashes; `sizes`: how many each record has."""
 
-    __slots__ = ("_values", "sizes")
+    __slots__ = ("_texts", "sizes")
 
     def __init__(self) -> None:
-        self._values, self.sizes = list[object](), array("q")
+        self._texts, self.sizes = Texts(), array("q")
 
     def add(self, values: Array) -> None:
         """Those of one more record."""
-        self._values.extend(values.ravel().tolist())
+        for value in values.ravel().tolist():
+            self._texts.add(value)
         self.sizes.append(values.size)
 
-    def flat(self) -> list[object]:
-        """All, in a row."""
-        return self._values
+    def array(self) -> pa.StringArray:
+        """All, in a row. Raises ArrowInvalid for what is no UTF-8."""
+        found = self._texts.array()
+        found.validate(full=True)
+        return found
 
 
-Tensor = Numbers | Objects
+def offsets(lengths: NDArray[np.int64]) -> pa.Array:
+    """Where each of so many values begins, and the last one ends."""
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+
+
+Tensor = Numbers | Strings
 
 
 class Pending:
@@ -101,16 +115,5 @@ class Pending:
 def tensors(side: Side) -> tuple[Tensor, ...]:
     """Room for the tensors that are logged."""
     return tuple(
-        Objects() if spec.dtype is np.object_ or spec.name in side.hashed else Numbers(spec.dtype) for spec in side.kept
+        Strings() if spec.dtype is np.object_ or spec.name in side.hashed else Numbers(spec.dtype) for spec in side.kept
     )
-
-
-def pending(records: Iterable[Record], columns: Columns) -> list[Pending]:
-    """The records, one after the other; a new beginning wherever the hour changes."""
-    found: list[Pending] = []
-    for record in records:
-        hour = record.milliseconds // MILLISECONDS_PER_HOUR
-        if not found or found[-1].hour != hour:
-            found.append(Pending(hour, columns))
-        found[-1].add(record)
-    return found

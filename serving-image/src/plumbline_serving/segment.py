@@ -8,27 +8,11 @@ from numpy.typing import NDArray
 
 from plumbline_contract.prediction import INPUT_PREFIX, OUTPUT_PREFIX, REQUEST_AT
 from plumbline_serving.errors import Unencodable
-from plumbline_serving.pending import Pending, Tensor, Texts
+from plumbline_serving.pending import Pending, Tensor, offsets
 from plumbline_serving.record import ROLES, Columns
 
 UNIQUE = frozenset({"prediction_id", "request_id"})
 IntArray = NDArray[np.int64]
-
-_ARROW: dict[str, pa.DataType] = {
-    "BOOL": pa.bool_(),
-    "INT8": pa.int8(),
-    "INT16": pa.int16(),
-    "INT32": pa.int32(),
-    "INT64": pa.int64(),
-    "UINT8": pa.uint8(),
-    "UINT16": pa.uint16(),
-    "UINT32": pa.uint32(),
-    "UINT64": pa.uint64(),
-    "FP16": pa.float32(),  # readers of half-precision Parquet are rare; float32 holds every value exactly
-    "FP32": pa.float32(),
-    "FP64": pa.float64(),
-    "BYTES": pa.string(),
-}
 
 
 def encode(pending: Pending, columns: Columns) -> bytes:
@@ -51,14 +35,14 @@ def table_of(pending: Pending, columns: Columns) -> pa.Table:
     def per_row(values: pa.Array) -> pa.Array:
         return values if which is None else values.take(which)
 
-    ids = per_row(texts(pending.ids))
+    ids = per_row(pending.ids.array())
     fields: dict[str, pa.Array] = {
         "prediction_id": ids,
         "request_id": pc.utf8_slice_codeunits(ids, REQUEST_AT),
         "time": per_row(pa.array(np.array(pending.milliseconds)).cast(pa.timestamp("ms", tz="UTC"))),
         "variant": pa.repeat(columns.variant, total),
         "role": per_row(pa.array(ROLES).take(pa.array(np.frombuffer(pending.roles, dtype=np.uint8)))),
-        "unit": per_row(texts(pending.units)),
+        "unit": per_row(pending.units.array()),
         "row": pa.array((np.arange(total) - np.repeat(first, counts)).astype(np.int32)),
         "manifest": pa.repeat(columns.manifest, total),
     }
@@ -67,25 +51,13 @@ def table_of(pending: Pending, columns: Columns) -> pa.Table:
         (OUTPUT_PREFIX, columns.outputs, pending.outputs),
     ):
         for spec, tensor in zip(side.kept, tensors, strict=True):
-            kind = pa.string() if spec.name in side.hashed else _ARROW[spec.datatype]
-            fields[prefix + spec.name] = column(tensor, counts, kind)
+            fields[prefix + spec.name] = column(tensor, counts)
     return pa.table(fields)
 
 
-def texts(found: Texts) -> pa.StringArray:
-    """As an Arrow array of the same memory."""
-    data = pa.py_buffer(found.data)
-    return pa.StringArray.from_buffers(len(found.lengths), offsets(np.array(found.lengths)).buffers()[1], data)
-
-
-def offsets(lengths: IntArray) -> pa.Array:
-    """Where each of so many values begins, and the last one ends."""
-    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-
-
-def column(tensor: Tensor, counts: IntArray, kind: pa.DataType) -> pa.Array:
+def column(tensor: Tensor, counts: IntArray) -> pa.Array:
     """The values of one tensor, as lists unless each row has one. Record i has counts[i] rows."""
-    values, sizes = pa.array(tensor.flat(), kind), np.array(tensor.sizes)
+    values, sizes = tensor.array(), np.array(tensor.sizes)
     if np.array_equal(sizes, counts):
         return values
     return pa.ListArray.from_arrays(offsets(np.repeat(sizes // np.maximum(counts, 1), counts)), values)
@@ -97,13 +69,13 @@ def parquet(table: pa.Table) -> bytes:
     Written while requests are answered, so what costs much and gains little is left out: a dictionary of values that
     hardly repeat (ids, numbers), hard work on numbers, extremes of columns by which nobody looks for a segment.
     """
-    texts = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in UNIQUE]
+    repeating = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in UNIQUE]
     sink = pa.BufferOutputStream()  # not one of Python's, which needs the interpreter for every page
     pq.write_table(
         table,
         sink,
         compression={leaf(field): codec(field) for field in table.schema},
-        use_dictionary=texts,
+        use_dictionary=repeating,
         write_statistics=["prediction_id", "time"],
     )
     return bytes(sink.getvalue().to_pybytes())
