@@ -7,12 +7,18 @@ import os
 import re
 import threading
 import time
+import timeit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+from onnxruntime import InferenceSession
 
 from tests.load import Load, Shot, post, quantile
+from tests.serving import models
 from tests.serving.processes import Caller, rows, until
 
 SERVER_CORE, LOAD_CORE = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
@@ -27,7 +33,7 @@ REQUEST = post("/v2/models/fraud/infer", BODY)
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long the parts of one run last."""
+    """How long the parts of one turn last."""
 
     peak: float
     overload: float
@@ -35,14 +41,13 @@ class Seconds:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One run. Rates are per second; `refusals` and `answers` are the shots of the overload.
+class Turn:
+    """The peak, and at once the overload. Rates are per second; `refusals` and `answers` are the overload's shots.
 
     busy: seconds of a core that the server had in each second, at the peak and in the overload. A server with more
     work than time takes all it is given, and on a machine that others use, too, that is not the same at all times.
     """
 
-    way: str
     peak: float
     offered: float
     goodput: float
@@ -53,23 +58,64 @@ class Seen:
     grown: int
     busy: tuple[float, float]
 
+
+@dataclass(frozen=True)
+class Seen:
+    """One run: turns, so that an hour in which the machine is slow or fast meets peak and overload alike."""
+
+    way: str
+    turns: list[Turn]
+
     @property
     def kept(self) -> float:
-        """Goodput as a share of the peak, both for each second of the core that the server had."""
-        return (self.goodput / self.busy[1]) / (self.peak / self.busy[0])
+        """Goodput as a share of the peak, both for each second of the core that the server had, over all turns."""
+        return kept(self.turns)
+
+    @property
+    def offered(self) -> float:
+        """What was asked for in the overload, in times the peak."""
+        return sum(turn.offered for turn in self.turns) / sum(turn.peak for turn in self.turns)
+
+    @property
+    def refusals(self) -> list[Shot]:
+        """What was answered with a refusal."""
+        return [shot for turn in self.turns for shot in turn.refusals]
+
+    @property
+    def lost(self) -> list[Shot]:
+        """What was neither answered nor refused."""
+        return [shot for turn in self.turns for shot in turn.lost]
+
+    @property
+    def recovery(self) -> float:
+        """Seconds after an overload until all is as before, the longest."""
+        return max(turn.recovery for turn in self.turns)
+
+    @property
+    def grown(self) -> int:
+        """Bytes that the most memory ever used has grown by."""
+        return sum(turn.grown for turn in self.turns)
 
     def line(self) -> str:
         """For the report."""
+        answers = [shot for turn in self.turns for shot in turn.answers]
         refused = (
             [f"{quantile(self.refusals, part) * 1e3:.1f}" for part in (0.5, 0.9, 0.99)] if self.refusals else ["-"]
         )
+        single = sorted(kept([turn]) for turn in self.turns)
         return (
-            f"{self.way}: peak {self.peak:.0f}/s, offered {self.offered:.0f}/s, goodput {self.goodput:.0f}/s, which is "
-            f"{self.kept:.0%} for a second of the core it had ({self.busy[0]:.2f} and {self.busy[1]:.2f} s a second); "
-            f"p99 {quantile(self.answers, 0.99) * 1e3:.0f} ms, {len(self.refusals)} refused in p50/p90/p99 "
+            f"{self.way}: peak {mean(turn.peak for turn in self.turns):.0f}/s, offered {self.offered:.1f} times that, "
+            f"goodput {mean(turn.goodput for turn in self.turns):.0f}/s, which is {self.kept:.0%} for a second of the "
+            f"core it had ({single[0]:.0%} to {single[-1]:.0%} in {len(single)} turns); "
+            f"p99 {quantile(answers, 0.99) * 1e3:.0f} ms, {len(self.refusals)} refused in p50/p90/p99 "
             f"{'/'.join(refused)} ms, {len(self.lost)} lost, recovered in {self.recovery:.1f} s, "
             f"memory +{self.grown / 2**20:.0f} MiB"
         )
+
+
+def kept(turns: Sequence[Turn]) -> float:
+    """Goodput for a second of the core, as a share of the peak's."""
+    return mean(turn.goodput / turn.busy[1] for turn in turns) / mean(turn.peak / turn.busy[0] for turn in turns)
 
 
 @contextmanager
@@ -83,8 +129,21 @@ def on_core(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def overload(way: str, port: int, watched: Sequence[int], folder: Path, time_for: Seconds) -> Seen:
+def model(work: float) -> bytes:
+    """A model that takes about so many seconds of a core for an answer, here and now."""
+    with on_core(SERVER_CORE):
+        one = InferenceSession(models.slow(1), providers=["CPUExecutionProvider"])
+        taken = timeit.repeat(lambda: one.run(None, {"X": np.zeros((1, 3), np.float32)}), number=1, repeat=50)
+    return models.slow(max(1, round(work / median(taken))))
+
+
+def overload(way: str, port: int, watched: Sequence[int], folder: Path, time_for: Seconds, turns: int) -> Seen:
     """One run against a port. `watched`: process ids whose memory must not grow without bound."""
+    return Seen(way, [turn(port, watched, folder, time_for) for _ in range(turns)])
+
+
+def turn(port: int, watched: Sequence[int], folder: Path, time_for: Seconds) -> Turn:
+    """The most the server can do, then ten times that, then quiet."""
     before = peak_memory(watched)
     peak, busy = capacity(port, watched, time_for.peak)
     with on_core(LOAD_CORE):
@@ -98,8 +157,7 @@ def overload(way: str, port: int, watched: Sequence[int], folder: Path, time_for
     later = [shot for shot in probe.stop() if shot.due > ended]
     late = [shot.due - ended for shot in later if shot.failed or shot.seconds > SOON]
     good = [shot for shot in shots if shot.status == 200]
-    return Seen(
-        way=way,
+    return Turn(
         peak=peak,
         offered=rate([shot.due for shot in shots], began, ended),
         goodput=rate([shot.due + shot.seconds for shot in good], began, ended),

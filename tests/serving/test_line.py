@@ -117,7 +117,7 @@ async def test_a_few_callers_of_a_slow_model_may_always_wait() -> None:
 
 @pytest.fixture(scope="module")
 def slow(bucket: Bucket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    settings = bucket.settings(bucket.put_model(models.slow(products=20)), variant="fraud-v-slow")
+    settings = bucket.settings(bucket.put_model(models.slow(products=20, size=512)), variant="fraud-v-slow")
     with serving(settings, Path(tmp_path_factory.mktemp("slow"))) as served:
         yield served
 
