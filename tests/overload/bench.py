@@ -61,7 +61,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Seen:
-    """One run: turns, so that an hour in which the machine is slow or fast meets peak and overload alike."""
+    """One run: turns, so that a while in which the machine is slow or fast meets peak and overload alike."""
 
     way: str
     turns: list[Turn]
