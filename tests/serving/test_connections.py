@@ -144,7 +144,9 @@ IDLE_SECONDS = 2
 
 async def test_only_a_connection_on_which_nothing_is_asked_is_closed() -> None:
     model = SimpleNamespace(name="fraud", manifest="sha256:0")
-    inference = SimpleNamespace(model=model, answer=lambda headers, body: (b"{}", []))
+    inference = SimpleNamespace(
+        model=model, read=lambda _: None, compute=lambda _: None, answer=lambda _: (b"{}", list[tuple[bytes, bytes]]())
+    )
     settings = ServingSettings.model_construct(model_name="fraud", variant="fraud-v-idle")
     app = App(settings, cast(Inference, inference), Metrics("fraud-v-idle", "", ""))
     config = uvicorn.Config(app, interface="asgi3", log_config=None, timeout_keep_alive=IDLE_SECONDS)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,7 +14,7 @@ import pytest
 from plumbline_contract.routes import ServingSettings
 from plumbline_serving.app import App, Message
 from plumbline_serving.infer import Inference
-from plumbline_serving.line import LEAST, MOST_BYTES, SLICE_SECONDS, WAIT_SECONDS, Line
+from plumbline_serving.line import LEAST, MOST_BYTES, SLICE_SECONDS, TOGETHER_BYTES, WAIT_SECONDS, Line
 from plumbline_serving.metrics import Metrics
 from tests.serving import models
 from tests.serving.bucket import Bucket
@@ -37,13 +37,39 @@ class Asked:
 
     def __init__(self, said: list[int], number: int, seconds: float = 0.0) -> None:
         self._said, self._number, self._seconds = said, number, seconds
+        self.size = 1000
 
-    def answer(self) -> bool:
+    def read(self) -> None:
+        pass
+
+    def compute(self) -> None:
         until_moment = time.perf_counter() + self._seconds
         while time.perf_counter() < until_moment:
             pass  # a model that computes
+
+    def answer(self) -> None:
+        pass
+
+    def send(self) -> bool:
         self._said.append(self._number)
         return self._seconds > 0
+
+
+STEPS = ("read", "compute", "answer", "send")
+
+
+class Stepping:
+    """A request that notes its steps."""
+
+    def __init__(self, taken: list[tuple[str, int]], number: int, size: int) -> None:
+        self._taken, self._number, self.size = taken, number, size
+
+    def __getattr__(self, step: str) -> Callable[[], bool]:
+        def note() -> bool:
+            self._taken.append((step, self._number))
+            return True
+
+        return note
 
 
 async def answered(line: Line, count: int, seconds: float) -> int:
@@ -63,12 +89,30 @@ async def test_the_line_is_answered_in_order_and_sockets_are_looked_at_between_s
     assert await answered(Line(), 10, SLICE_SECONDS) >= 10
 
 
+async def test_requests_go_through_each_step_together_unless_they_are_large() -> None:
+    small, large = await steps_of(size=1000), await steps_of(size=TOGETHER_BYTES)
+    assert small == [(step, number) for step in STEPS for number in range(3)]
+    assert large == [(step, number) for number in range(3) for step in STEPS]
+
+
+async def steps_of(size: int) -> list[tuple[str, int]]:
+    """What happens, in order, when three requests of this size wait for a model that is known to be quick."""
+    line, loop, taken = Line(), asyncio.get_running_loop(), list[tuple[str, int]]()
+    await answered(line, 1, 0.0001)
+    for number in range(3):
+        line.join(Stepping(taken, number, size), loop)
+    for _ in range(10):  # turns of the event loop, more than it takes
+        await asyncio.sleep(0)
+    return taken
+
+
 async def test_a_line_is_full_when_the_next_would_wait_too_long() -> None:
     line = Line()
     await answered(line, 100, 0.004)
     await answered(line, 100, 0.0)  # wrong requests, which cost nothing and teach nothing
     assert LEAST < fill(line, 200) < 1.1 * WAIT_SECONDS / 0.004
-    await asyncio.sleep(0)
+    for _ in range(10):  # slices, of which the first may fall into a moment when the machine has no time for this one
+        await asyncio.sleep(0)
     assert not line.full()
 
 

@@ -15,7 +15,7 @@ import orjson
 
 from plumbline_contract.routes import VARIANT_HEADER, ServingSettings
 from plumbline_serving.errors import BadRequest
-from plumbline_serving.infer import Inference
+from plumbline_serving.infer import Inference, Prediction
 from plumbline_serving.line import Line
 from plumbline_serving.metrics import Metrics
 
@@ -55,19 +55,52 @@ class Overloaded(Exception):
 
 
 class Turn:
-    """A request that came uvicorn's way and waits in the line like every other."""
+    """An inference request whose headers passed `check`, in the line. `tell` is called once, with its answer."""
 
-    def __init__(self, app: "App", headers: dict[bytes, bytes], body: bytes) -> None:
-        self._app, self._headers, self._body = app, headers, body
-        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    __slots__ = ("_app", "_prediction", "_reply", "_tell", "size")
 
-    def answer(self) -> bool:
-        """Answer it now, for whoever awaits `reply`; nothing when nobody does any more."""
-        if self.reply.done():
+    def __init__(self, app: "App", headers: dict[bytes, bytes], body: bytes, tell: Callable[[Reply], None]) -> None:
+        self._app, self._prediction, self.size = app, Prediction(headers, body), len(body)
+        self._tell: Callable[[Reply], None] | None = tell
+        self._reply: Reply | None = None
+
+    def leave(self) -> None:
+        """Nobody waits for the answer any more, so there will be none."""
+        self._tell = None
+
+    def read(self) -> None:
+        """The line's first step."""
+        self._step(self._app.inference.read)
+
+    def compute(self) -> None:
+        """The second."""
+        self._step(self._app.inference.compute)
+
+    def answer(self) -> None:
+        """The third."""
+        self._step(self._app.answer)
+
+    def send(self) -> bool:
+        """The last."""
+        reply, tell = self._reply, self._tell
+        if tell is None or reply is None:
             return False
-        reply = self._app.infer(self._headers, self._body)
-        self.reply.set_result(reply)
+        self._tell = None
+        tell(reply)
         return reply.status == 200
+
+    def _step(self, step: Callable[[Prediction], Reply | None]) -> None:
+        """One step, unless an earlier one has ended in a refusal, or the caller has left."""
+        if self._tell is None or self._reply is not None:
+            return
+        try:
+            self._reply = step(self._prediction)
+        except BadRequest as exc:
+            self._reply = self._app.refused(exc)
+        # The boundary of one request: whatever a defect of ours raises must not end other callers' connections.
+        except Exception:
+            logger.exception("a defect of the server")
+            self._reply = Reply(500, error("the server has a defect; its log says more"), [CLOSE])
 
 
 class App:
@@ -80,7 +113,7 @@ class App:
         metrics: Metrics,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
-        self._inference, self.metrics, self.max_body_bytes = inference, metrics, max_body_bytes
+        self.inference, self.metrics, self.max_body_bytes = inference, metrics, max_body_bytes
         self._variant = (VARIANT_HEADER.encode(), settings.variant.encode())
         self.line = Line()
         self.draining = False
@@ -136,20 +169,22 @@ class App:
             return self.overloaded(close=True)
         if self.line.full():
             return self.overloaded()
-        turn = Turn(self, headers, body)
-        self.line.join(turn, asyncio.get_running_loop())
-        return await turn.reply
+        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
-    def infer(self, headers: dict[bytes, bytes], body: bytes) -> Reply:
-        """The answer to an inference request whose headers passed `check`."""
+        def tell(answer: Reply) -> None:
+            if not reply.done():  # it is when uvicorn has just ended this task
+                reply.set_result(answer)
+
+        turn = Turn(self, headers, body, tell)
+        self.line.join(turn, asyncio.get_running_loop())
         try:
-            data, named = self._inference.answer(headers, body)
-        except BadRequest as exc:
-            return self.refused(exc)
-        # The boundary of one request: whatever a defect of ours raises must not end other callers' connections.
-        except Exception:
-            logger.exception("a defect of the server")
-            return Reply(500, error("the server has a defect; its log says more"), [CLOSE])
+            return await reply
+        finally:
+            turn.leave()
+
+    def answer(self, prediction: Prediction) -> Reply:
+        """The answer of the model."""
+        data, named = self.inference.answer(prediction)
         if self.draining:
             named.append(CLOSE)
         return Reply(200, data, named)
@@ -213,14 +248,14 @@ class App:
         return ", ".join(sorted({*self._pages, *self.infer_paths, "/metrics"}))
 
     def _ready(self) -> tuple[int, bytes]:
-        name = self._inference.model.name
+        name = self.inference.model.name
         return 503 if self.draining else 200, orjson.dumps({"name": name, "ready": not self.draining})
 
     def _server(self) -> tuple[int, bytes]:
         return 200, orjson.dumps({"name": "plumbline-serving", "version": "2", "extensions": []})
 
     def _model(self) -> tuple[int, bytes]:
-        model = self._inference.model
+        model = self.inference.model
         return 200, orjson.dumps(
             {
                 "name": model.name,

@@ -16,8 +16,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from plumbline_serving.app import BODY_SECONDS, CLOSE, App, Reply, closing, too_slow
+from plumbline_serving.app import BODY_SECONDS, CLOSE, App, Reply, Turn, closing, too_slow
 from plumbline_serving.errors import BadRequest
+from plumbline_serving.line import in_steps
 
 _JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
 
@@ -36,7 +37,7 @@ class DirectProtocol(HttpToolsProtocol):
         self._direct = cast(App, config.app)
         self._line = self._direct.line
         self._pieces: list[bytes] | None = None  # of the body being collected; None: the request is uvicorn's
-        self._body: bytes | None = None  # of the request that waits for its turn
+        self._turn: Turn | None = None  # of the request that waits for it
         self._keep = False  # the connection, after the answer to that one
         self._size = 0  # of the body held, whole or not
         self._patience: asyncio.TimerHandle | None = None
@@ -56,12 +57,12 @@ class DirectProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio lets it, uvicorn's own returns nothing
         """A caller who says no more still gets the answer for which it waits."""
         self._keep = False
-        return self._body is not None
+        return self._turn is not None
 
     def on_message_begin(self) -> None:
         """A request begins; its scope is made only when uvicorn gets it."""
-        if self._body is not None:
-            self.answer()  # the caller did not wait for the answer before; answers keep the order of the requests
+        if self._turn is not None:
+            in_steps([self._turn])  # the caller did not wait for it; answers keep the order of the requests
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -112,21 +113,19 @@ class DirectProtocol(HttpToolsProtocol):
             if not self._deaf:
                 super().on_message_complete()
             return
-        self._body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces = None
         self._keep = self.parser.should_keep_alive()
+        try:
+            self._direct.check(self._given)
+        except BadRequest as exc:
+            self._finish(self._direct.refused(exc))
+            return
         if self._line.full():
             self._finish(self._direct.overloaded())
-        else:
-            self._line.join(self, self.loop)
-
-    def answer(self) -> bool:
-        """Answer the request that waits; nothing when its caller has left, or it was answered before its turn."""
-        if self._body is None:
-            return False
-        reply = self._reply(self._body)
-        self._finish(reply)
-        return reply.status == 200
+            return
+        self._turn = Turn(self._direct, self._given, body, self._finish)
+        self._line.join(self._turn, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what this caller has sent."""
@@ -148,7 +147,7 @@ class DirectProtocol(HttpToolsProtocol):
         self._idle = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle, self._finished)
 
     def _close_if_idle(self, finished: int) -> None:
-        under_way = self._pieces is not None or self._body is not None
+        under_way = self._pieces is not None or self._turn is not None
         if under_way or finished != self._finished or not (self.cycle is None or self.cycle.response_complete):
             self._watch()
         else:
@@ -163,17 +162,11 @@ class DirectProtocol(HttpToolsProtocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        self._body = None
+        if self._turn is not None:
+            self._turn.leave()
+            self._turn = None
         self._line.bytes -= self._size
         self._size = 0
-
-    def _reply(self, body: bytes) -> Reply:
-        app = self._direct
-        try:
-            app.check(self._given)
-            return app.infer(self._given, body)
-        except BadRequest as exc:
-            return app.refused(exc)
 
     def _refuse(self, reply: Reply) -> None:
         """Answer a request before its body is whole, and listen no longer."""
@@ -193,7 +186,7 @@ class DirectProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops: a request being read, or waiting for its turn, is still answered."""
-        if self._pieces is None and self._body is None:
+        if self._pieces is None and self._turn is None:
             super().shutdown()
         else:
             self._leaving = True

@@ -40,8 +40,23 @@ _random = random.Random(os.urandom(32))  # unique is enough: an id is no secret,
 MAX_ID = 256  # characters of the caller's own id that are echoed
 
 
+class Prediction:
+    """One inference under way: what came, and what each step has made of it."""
+
+    __slots__ = ("answers", "body", "caller_id", "feed", "headers", "rows", "wanted")
+
+    caller_id: str | None
+    wanted: list[int] | None  # places of the outputs the caller asks for, None for all
+    feed: dict[str, Array]
+    rows: int
+    answers: list[Array]
+
+    def __init__(self, headers: dict[bytes, bytes], body: bytes) -> None:
+        self.headers, self.body = headers, body
+
+
 class Inference:
-    """Turns the body of an inference request into the body of its answer."""
+    """Turns the body of an inference request into the body of its answer, in three steps. Each may raise BadRequest."""
 
     def __init__(self, model: Model, variant: str, redaction: Redaction, log: PredictionLog, metrics: Metrics) -> None:
         self.model, self._redaction, self._log, self._metrics = model, redaction, log, metrics
@@ -50,16 +65,29 @@ class Inference:
         self._start = orjson.dumps(named)[:-1]  # the part of every answer that never changes
         self._outputs = {spec.name: place for place, spec in enumerate(model.signature.outputs)}
 
-    def answer(self, headers: dict[bytes, bytes], body: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-        """The answer's body and the headers that name the prediction. Raises BadRequest."""
-        document = parsed(body)
-        wanted = self._wanted(document.get("outputs"))
-        feed, rows = self.model.signature.decode(document.get("inputs"))
-        answers = self._run(feed)
+    def read(self, prediction: Prediction) -> None:
+        """Check what is asked against the model's signature."""
+        document = parsed(prediction.body)
+        prediction.caller_id = document.get("id")
+        prediction.wanted = self._wanted(document.get("outputs"))
+        prediction.feed, prediction.rows = self.model.signature.decode(document.get("inputs"))
+
+    def compute(self, prediction: Prediction) -> None:
+        """Run the model."""
+        try:
+            prediction.answers = self.model.run(prediction.feed)
+        except REFUSALS as exc:
+            raise BadRequest(f"the model cannot take these inputs: {str(exc)[:500]}") from exc
+        except RUNTIME_ERRORS as exc:
+            logger.error("the model failed: %s", without_values(str(exc)))
+            raise BadRequest(f"the model failed on these inputs: {str(exc)[:500]}", 500) from exc
+
+    def answer(self, prediction: Prediction) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """The answer's body and the headers that name the prediction, which is in the log from now on."""
         milliseconds = time.time_ns() // 1_000_000
-        named = prediction_id(milliseconds, request_id_of(headers))
-        data = self._encoded(document.get("id"), answers, wanted)
-        self._record(headers, milliseconds, named, rows, feed, answers, len(body) + len(data))
+        named = prediction_id(milliseconds, request_id_of(prediction.headers))
+        data = self._encoded(prediction)
+        self._record(prediction, milliseconds, named, len(prediction.body) + len(data))
         return data, [(_PREDICTION, named.encode()), self._variant_header]
 
     def _wanted(self, outputs: Any) -> list[int] | None:
@@ -79,49 +107,31 @@ class Inference:
             places.append(self._outputs[name])
         return places
 
-    def _run(self, feed: dict[str, Array]) -> list[Array]:
-        try:
-            return self.model.run(feed)
-        except REFUSALS as exc:
-            raise BadRequest(f"the model cannot take these inputs: {str(exc)[:500]}") from exc
-        except RUNTIME_ERRORS as exc:
-            logger.error("the model failed: %s", without_values(str(exc)))
-            raise BadRequest(f"the model failed on these inputs: {str(exc)[:500]}", 500) from exc
-
-    def _encoded(self, caller_id: str | None, answers: list[Array], wanted: list[int] | None) -> bytes:
-        specs = self.model.signature.outputs
-        if wanted is None:
+    def _encoded(self, prediction: Prediction) -> bytes:
+        specs, answers = self.model.signature.outputs, prediction.answers
+        if prediction.wanted is None:
             outputs = [encoded(spec, array) for spec, array in zip(specs, answers, strict=True)]
         else:
-            outputs = [encoded(specs[place], answers[place]) for place in wanted]
-        named = b"" if caller_id is None else b',"id":' + orjson.dumps(caller_id)
+            outputs = [encoded(specs[place], answers[place]) for place in prediction.wanted]
+        named = b"" if prediction.caller_id is None else b',"id":' + orjson.dumps(prediction.caller_id)
         return b"".join((self._start, named, b',"outputs":', orjson.dumps(outputs, option=_NUMPY), b"}"))
 
-    def _record(
-        self,
-        headers: dict[bytes, bytes],
-        milliseconds: int,
-        named: str,
-        rows: int,
-        feed: dict[str, Array],
-        answers: list[Array],
-        size: int,
-    ) -> None:
-        metrics = self._metrics
+    def _record(self, prediction: Prediction, milliseconds: int, named: str, size: int) -> None:
+        metrics, rows, answers = self._metrics, prediction.rows, prediction.answers
         metrics.rows += rows
         for array in answers:
             if not array.ndim or len(array) != rows:
                 metrics.log_dropped["shape"] += rows
                 return
-        unit = headers.get(_UNIT)
+        unit = prediction.headers.get(_UNIT)
         self._log.append(
             Record(
                 milliseconds,
                 named,
-                SHADOW_ROLE if headers.get(_ROLE) == _SHADOW else PRIMARY_ROLE,
+                SHADOW_ROLE if prediction.headers.get(_ROLE) == _SHADOW else PRIMARY_ROLE,
                 self._redaction.hash(unit.decode("latin-1")) if unit else "",
                 rows,
-                self._redaction.asked(feed),
+                self._redaction.asked(prediction.feed),
                 self._redaction.answered(answers),
                 size,
             )
