@@ -3,7 +3,7 @@
 A container that is killed is started again in its pod, and the pod's scratch volume stays. Eight numbers in a mapped
 file cost some ten nanoseconds a request, and the kernel keeps them whatever happens to the process:
 
-    queued ──────────▶ rows whose callers were answered
+    queued ──────────▶ rows whose callers were answered, or are about to be
     settled ─────────▶ rows in the bucket, or counted as dropped
     hour, sequence, base, rows: the segment on its way, of which only the bucket knows whether it arrived
 
