@@ -17,6 +17,7 @@ still has a run of the model to itself, so what it is answered does not depend o
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 SLICE_SECONDS = 0.002  # of answering, before sockets are read again; one long inference may exceed it
@@ -55,8 +56,10 @@ class Waiting(Protocol):
 class Line:
     """Whose turn it is. All methods belong to the event loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock` says the seconds since some moment."""
         self.bytes = 0  # of all bodies held; whoever holds them counts
+        self._clock = clock
         self._waiting: deque[Waiting] = deque()
         self._usual = 0.0  # seconds that an answer of the model takes, on average of late, cut at a few times the usual
         self._rare = 0.0  # what that cut off, on average of a longer time
@@ -80,10 +83,10 @@ class Line:
             loop.call_soon(self._work, loop)
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        began = now = time.perf_counter()
+        began = now = self._clock()
         while self._waiting and now - began < SLICE_SECONDS:
             computed = in_steps(self._several(SLICE_SECONDS - (now - began)))
-            before, now = now, time.perf_counter()
+            before, now = now, self._clock()
             # A wrong request costs next to nothing; a hundred of them must not hide what an answer costs.
             for _ in range(computed):
                 self._learn((now - before) / computed)
