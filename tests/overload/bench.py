@@ -11,6 +11,7 @@ import timeit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from statistics import mean, median
 
@@ -26,6 +27,7 @@ TIMES = 10  # the capacity
 FEW = 12  # connections that load a server fully: fewer than it ever refuses
 MANY = 2000  # connections of the overload, a router's circuit breaker is wider
 SOON = 0.75  # seconds for an answer to count as back to normal: the longest wait in the line, and the work itself
+RECOVERY_SECONDS = 60.0  # until it is a failure, however little of the machine a server has
 REFUSED = (429, 503)
 BODY = json.dumps(rows((1, 2, 3))).encode()
 REQUEST = post("/v2/models/fraud/infer", BODY)
@@ -33,11 +35,12 @@ REQUEST = post("/v2/models/fraud/infer", BODY)
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long the parts of one turn last."""
+    """How long the parts of one turn last, and how long its callers wait for an answer before it counts as lost."""
 
     peak: float
     overload: float
     after: float
+    patience: float
 
 
 @dataclass(frozen=True)
@@ -143,19 +146,19 @@ def overload(way: str, port: int, watched: Sequence[int], folder: Path, time_for
 
 
 def turn(port: int, watched: Sequence[int], folder: Path, time_for: Seconds) -> Turn:
-    """The most the server can do, then ten times that, then quiet."""
+    """The most the server can do, then ten times that, then quiet until all is as before."""
     before = peak_memory(watched)
     peak, busy = capacity(port, watched, time_for.peak)
     with on_core(LOAD_CORE):
-        probe = Load(folder, port, [REQUEST], peak / TIMES).start()
-        flood = Load(folder, port, [REQUEST], TIMES * peak, connections=MANY).start()
+        probe = Load(folder, port, [REQUEST], peak / TIMES, timeout=time_for.patience).start()
+        flood = Load(folder, port, [REQUEST], TIMES * peak, connections=MANY, timeout=time_for.patience).start()
     began, used = time.monotonic(), core_seconds(watched)
     wait(time_for.overload)
     ended, used = time.monotonic(), core_seconds(watched) - used
     shots = flood.stop()
     wait(ended + time_for.after - time.monotonic())
+    until(lambda: not any(map(is_late, probe.shots()[-FEW:])), "answers come soon again", RECOVERY_SECONDS)
     later = [shot for shot in probe.stop() if shot.due > ended]
-    late = [shot.due - ended for shot in later if shot.failed or shot.seconds > SOON]
     good = [shot for shot in shots if shot.status == 200]
     return Turn(
         peak=peak,
@@ -164,10 +167,15 @@ def turn(port: int, watched: Sequence[int], folder: Path, time_for: Seconds) -> 
         answers=good,
         refusals=[shot for shot in shots if shot.status in REFUSED],
         lost=[shot for shot in shots if shot.status not in (200, *REFUSED)],
-        recovery=max(late, default=0.0) if later else float("inf"),
+        recovery=max((shot.due - ended for shot in later if is_late(shot)), default=0.0) if later else inf,
         grown=peak_memory(watched) - before,
         busy=(busy, used / (ended - began)),
     )
+
+
+def is_late(shot: Shot) -> bool:
+    """Whether a caller would notice that the server has too much to do."""
+    return shot.failed or shot.seconds > SOON
 
 
 def capacity(port: int, watched: Sequence[int], seconds: float) -> tuple[float, float]:

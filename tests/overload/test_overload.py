@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,12 @@ GOAL = "overload"
 pytestmark = pytest.mark.timeout(seconds(GOAL))
 
 WORK = 0.008  # seconds of a core for an answer: refusing nine for each may cost a fifth of that
-LENGTHS = Seconds(peak=3, overload=6, after=7) if is_whole() else Seconds(peak=2, overload=4, after=6)
+LENGTHS = Seconds(3, 6, after=7, patience=5) if is_whole() else Seconds(2, 4, after=2, patience=60)
 TURNS = 4 if is_whole() else 1
-# A sample shares its two cores with other tests, and a second between peak and overload may be a bad one.
-LEAST_KEPT, LONGEST_RECOVERY = (0.8, 5.0) if is_whole() else (0.4, LENGTHS.after - 1)
-LEAST_OFFERED = 0.9 * TIMES if is_whole() else 2.0  # of the peak
-SOON_REFUSED = 0.1 if is_whole() else 1.0  # seconds for half of all refusals; figures say how soon it was
+LEAST_OFFERED = 0.9 * TIMES  # of the peak
+LEAST_KEPT = 0.8  # of the peak
+SOON_REFUSED = 0.1  # seconds for half of all refusals
+LONGEST_RECOVERY = 5.0  # seconds
 MOST_GROWN = 128 * 2**20
 
 
@@ -60,14 +61,25 @@ def test_ten_times_the_capacity(bucket: Bucket, tmp_path: Path) -> None:
 
 
 def complaints(seen: Seen) -> list[str]:
-    """What a run shows that must not be."""
-    half = quantile(seen.refusals, 0.5) if seen.refusals else float("inf")
-    checks = {
+    """What a run shows that must not be.
+
+    A sample shares its two cores with other tests, so its clocks say how busy these are: they are printed, not judged.
+    """
+    held = {
         "offered": seen.offered >= LEAST_OFFERED,
-        "goodput": seen.kept >= LEAST_KEPT,
+        "answers": all(turn.answers for turn in seen.turns),
+        "refusals": bool(seen.refusals),
         "lost requests": not seen.lost,
-        "refused late": half <= SOON_REFUSED,
-        "recovery": seen.recovery <= LONGEST_RECOVERY,
+        "normal again": seen.recovery < inf,
         "memory": seen.grown <= MOST_GROWN,
     }
-    return [name for name, held in checks.items() if not held]
+    return [name for name, well in (held | (punctual(seen) if is_whole() else {})).items() if not well]
+
+
+def punctual(seen: Seen) -> dict[str, bool]:
+    """What holds for a server that has a core to itself."""
+    return {
+        "goodput": seen.kept >= LEAST_KEPT,
+        "refused late": bool(seen.refusals) and quantile(seen.refusals, 0.5) <= SOON_REFUSED,
+        "recovery": seen.recovery <= LONGEST_RECOVERY,
+    }
