@@ -18,7 +18,7 @@ from tests.rooms.registry_objects import version
 from tests.support.cluster import Cluster, ClusterError
 from tests.support.cluster.progress import wait_until
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]  # builds the API server and helm the first time
+pytestmark = pytest.mark.apiserver
 
 NAMESPACE, ELSEWHERE = "team", "gitops"
 APPROVERS = "ml-approvers"

@@ -18,7 +18,7 @@ from tests.rooms import data_objects as objects
 from tests.rooms.registry_objects import approval, version
 from tests.support.cluster import Cluster, ClusterError
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 CRDS = sorted(Path("crds").glob(f"{GROUP}_*.yaml"))
 EXAMPLES = sorted(Path("examples").rglob("*.yaml"))

@@ -13,7 +13,7 @@ from tests.support.cluster import ClusterError
 from tests.support.pod_actor import Death, PodActor, good_report, unschedulable
 from tests.support.worlds import ready_of
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 PINNED = "team/train@sha256:" + "a" * 64
 MANY = [{"name": f"column_{n}", "type": "Float64"} for n in range(300)]

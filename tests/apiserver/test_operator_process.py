@@ -30,7 +30,7 @@ from tests.support.pod_actor import PodActor
 from tests.support.render import NAMESPACE
 from tests.support.worlds import ready_of
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]  # builds the API server and helm the first time
+pytestmark = pytest.mark.apiserver
 
 TEAM = "team"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:plumbline"

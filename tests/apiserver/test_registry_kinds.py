@@ -28,7 +28,7 @@ from tests.support.cluster import ClusterError
 from tests.support.pod_actor import PodActor, good_report
 from tests.support.worlds import ready_of
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 PINNED = {"snapshotRef": {"name": "golden-1"}}  # needs no Ready Dataset, so no ingest has to be played
 

@@ -18,7 +18,7 @@ from tests.support.cluster import ClusterError
 from tests.support.pod_actor import PodActor
 from tests.support.worlds import FakeSignals, ready_of
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 PAGE = {"severity": "Page", "runbookURL": "https://example.com/drift"}
 REFUSED = {

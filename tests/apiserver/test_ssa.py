@@ -32,7 +32,7 @@ from tests.rooms import data_objects as objects
 from tests.support.fake_kube import FakeKube
 from tests.support.worlds import NOW
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 
 @dataclass(frozen=True, slots=True)

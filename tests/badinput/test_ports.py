@@ -25,7 +25,7 @@ from tests.rooms.release_objects import deployment
 from tests.support.cluster import Cluster, start
 from tests.support.worlds import IMAGES, NAMESPACE, FakeSignals, ready_of
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 PORT = 30123
 

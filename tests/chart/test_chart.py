@@ -13,8 +13,6 @@ from plumbline_operator.rooms import ROOMS
 from tests.support.cluster import ClusterError
 from tests.support.render import BASE, base, documents
 
-pytestmark = pytest.mark.timeout(600)  # builds helm the first time
-
 Document = dict[str, Any]
 PEOPLE = ("view", "experimenter", "approver", "releaser", "admin")
 READ = {"get", "list", "watch"}

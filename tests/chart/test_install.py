@@ -12,7 +12,7 @@ from tests.support.cluster import Cluster, start
 from tests.support.helm import helm
 from tests.support.render import CHART, NAMESPACE
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.apiserver
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.support.cluster.embedded import EmbeddedCluster
 from tests.support.cluster.layout import Layout
 from tests.support.cluster.progress import wait_until
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 PREFIX = "test-bed-a"
 

@@ -13,7 +13,6 @@ import yaml
 from tests.support.blocks import PAGES, blocks, commands
 
 
-@pytest.mark.timeout(180)
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", str(tmp_path)]
     environment = os.environ | {"PYTHONWARNINGS": "default"}

@@ -6,7 +6,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from plumbline_operator.healthgen import PATCH, script, settings
@@ -21,7 +20,6 @@ from tests.support.argocd.scripts import Health, healths
 from tests.support.worlds import condition, ready, ready_of, with_status
 
 GOAL = "gitops-health"
-pytestmark = pytest.mark.timeout(300)  # builds the interpreter the first time
 
 # Said here once more, so that a reason that slips out of a room's list is missed.
 AWAITED = {

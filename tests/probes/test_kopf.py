@@ -25,7 +25,7 @@ from plumbline_operator.runtime.metrics import Metrics
 from plumbline_operator.runtime.queue import WorkQueue
 from tests.support.cluster import Cluster, start
 
-pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.apiserver
 
 SECONDS = 30
 FINALIZER = "example.com/keep"
