@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(seconds(GOAL))]
 SAMPLE = (Crash(13, "after"), Crash(50, "after"), Crash(92, "before"))
 LEAST = 100  # numbered writes on the golden path; fewer would mean that the path has become shorter
 SAMPLE_LIMIT_SECONDS = 180.0  # in a sample other tests run beside this one
-LANES = 3
+LANES = 2  # a core for each on a small machine: how soon the operator is back is measured, not how many share a core
 
 
 async def test_a_crash_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
